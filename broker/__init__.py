@@ -1,0 +1,1 @@
+"""The log: Kafka in production, an embedded SQLite log on one machine, behind the same small protocols."""

@@ -1,0 +1,1 @@
+"""The `redemptions` command: wires the packages together."""

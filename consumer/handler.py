@@ -1,0 +1,76 @@
+"""The two shapes a handler can have. The worker knows handlers by these alone."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from events.event import Kind, RedemptionEvent
+from events.failures import Refused
+from storage.database import Transaction
+
+
+class Skipped(NamedTuple):
+    """A handler has nothing to do for this event, and says why (a reason code)."""
+
+    reason: str
+
+
+class TransactionalHandler(Protocol):
+    """Writes to the database only, in the worker's own transaction: exactly once."""
+
+    name: str
+    kinds: Collection[Kind]
+    """The kinds of event it is called for."""
+    keeps_marks: bool
+    """True: its own tables remember what was applied, so it is called for duplicates too (and may learn from
+    them). False, the usual: the worker stores a mark for each event and calls it for new ones only."""
+
+    async def apply(
+        self, events: Sequence[RedemptionEvent], transaction: Transaction
+    ) -> Mapping[int, Refused | Skipped]:
+        """Apply a batch. Returns, by index into `events`, those it refused or skipped; the rest is done.
+
+        Anything raised but Unavailable undoes this call and splits the batch until the one bad event is
+        alone. Must not touch the network, other connections, or await anything but the transaction.
+        """
+
+
+class Attempt(NamedTuple):
+    """One try at an effect."""
+
+    event: RedemptionEvent
+    body: bytes
+    """The delivered body, byte for byte."""
+    number: int
+    """1 for the first try."""
+    key: str
+    """The idempotency key: the same for each try, for ever. Pass it to whatever is called."""
+
+
+class Retry(NamedTuple):
+    """When an effect that failed is tried again: full jitter over an exponentially growing wait."""
+
+    attempts: int | None = 8
+    """Tries before the dead letter; None: never dead by counting."""
+    first: float = 1.0
+    """Seconds before the second try, at most."""
+    factor: float = 2.0
+    longest: float = 3600.0
+    """Longest wait, seconds."""
+
+
+class EffectHandler(Protocol):
+    """Calls the outside world: at least once, with an idempotency key that never changes."""
+
+    name: str
+    kinds: Collection[Kind]
+    concurrency: int
+    """Tries that run at the same time in one worker."""
+    timeout: float
+    """Seconds one try may take."""
+    retry: Retry
+
+    def wants(self, event: RedemptionEvent) -> bool:
+        """Whether an effect row is stored for this event at all. Must be quick and pure."""
+
+    async def run(self, attempt: Attempt) -> Skipped | None:
+        """Do it. Raise Refused to give up at once, anything else to be tried again by schedule."""

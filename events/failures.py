@@ -1,0 +1,35 @@
+"""The fates of an event that could not be processed: an error's class says what happens next."""
+
+
+class Failure(Exception):
+    """A failure with a stable reason code (for dead letters, metrics, docs) and a sentence for people.
+
+    The sentence must never hold names, e-mail addresses or secrets: it is logged and stored.
+    """
+
+    reason: str
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Malformed(Failure):
+    """Never readable, for any handler. Dead letter at once, no handler runs."""
+
+
+class Refused(Failure):
+    """Readable, but this handler's rules or needs forbid it. Dead letter for this handler alone."""
+
+
+class Unavailable(Failure):
+    """A dependency did not answer. Wait and try again; never skip, never a dead letter by itself."""
+
+    def __init__(self, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+        """Seconds that the dependency asked us to wait, if it said so."""
+
+
+class Misconfigured(Failure):
+    """Our own fault: refused credentials, a missing table or topic. Stop intake, readiness off, say it loudly."""

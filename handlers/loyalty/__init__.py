@@ -1,0 +1,1 @@
+"""The loyalty ledger: facts of redemptions, and the points they entitle to."""

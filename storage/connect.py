@@ -1,0 +1,76 @@
+"""Opening the database: drivers, pools, pragmas and time-outs."""
+
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from events.failures import Misconfigured
+from events.runtime import Runtime
+from storage.database import Database
+
+CONNECT_SECONDS = 10
+COMMAND_SECONDS = 45
+"""Longer than statement_timeout: only a server that went silent reaches it."""
+POSTGRESQL_SETTINGS = {
+    "application_name": "redemptions",
+    "synchronous_commit": "on",
+    "jit": "off",
+    # A frozen or cut-off worker must not hold its locks, and so everybody else up, for longer than these.
+    "idle_in_transaction_session_timeout": "15s",
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 30}
+SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA temp_store = MEMORY",
+)
+
+
+def connect(url: str, runtime: Runtime) -> Database:
+    """`sqlite:///path` or `postgresql://…` in any libpq form. Opens no connection yet."""
+    if url.startswith("sqlite:///"):
+        return Database(_sqlite_engine(url.removeprefix("sqlite:///"), runtime))
+    if url.startswith(("postgresql://", "postgres://")):
+        return Database(_postgresql_engine(url))
+    raise Misconfigured("database_url", "the database URL must begin with sqlite:/// or postgresql://")
+
+
+def _postgresql_engine(dsn: str) -> AsyncEngine:
+    async def opened() -> Any:
+        # The DSN goes to the driver as it is: sockets, sslmode, several hosts are its business.
+        return await asyncpg.connect(
+            dsn, server_settings=POSTGRESQL_SETTINGS, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS
+        )
+
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=opened, isolation_level="READ COMMITTED", **POOL
+    )
+
+
+def _sqlite_engine(path: str, runtime: Runtime) -> AsyncEngine:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", **POOL)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: the driver's would come too late
+        connection.create_function("now_ms", 0, lambda: int(runtime.now() * 1000))
+        cursor = connection.cursor()
+        for pragma in SQLITE_PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # IMMEDIATE: a transaction that first reads and then writes could otherwise fail half-way with BUSY.
+        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+    return engine

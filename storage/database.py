@@ -1,0 +1,136 @@
+"""The connection to the database: transactions and read-only snapshots, as the rest of the code sees them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from events.failures import Unavailable
+from storage.errors import failures_named
+from storage.names import Names
+from storage.rows import Rows
+
+NOW = {
+    # Stable within a statement, so that an index can be searched with it.
+    "postgresql": "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS bigint)",
+    # A function of ours: SQLite lives in this process, so its clock is the runtime's.
+    "sqlite": "(SELECT now_ms())",
+}
+LEARN_TRIES = 20
+
+
+class Note(NamedTuple):
+    """What a transactional handler has to tell people about an event, such as `+103 points`."""
+
+    tenant: str
+    redemption_id: str
+    text: str
+
+
+class Transaction:
+    """An open transaction: everything a handler may do to the database, and nothing else."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        """The open SQLAlchemy connection. Never commit or roll it back: the worker does."""
+        self.dialect = connection.dialect.name
+        self.names = Names({})
+        self.notes: list[Note] = []
+
+    async def run(self, sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row[Any]]:
+        """Run one statement and return its rows ([] if it returns none).
+
+        `{rows}` in the statement stands for `rows`, `{now}` for the database's clock in milliseconds,
+        `{lock}` for what locks the rows a SELECT reads (SQLite's one writer needs nothing).
+        """
+        if rows is not None:
+            sql = sql.replace("{rows}", rows.source(self.dialect))
+            parameters |= rows.parameters(self.dialect)
+        result = await self.connection.execute(text(self._spoken(sql)), parameters)
+        return result.all() if result.returns_rows else []
+
+    async def insert_each(self, sql: str, rows: list[dict[str, Any]]) -> None:
+        """Run a flat insert for each of `rows` in one call, binary columns allowed."""
+        if rows:
+            await self.connection.execute(text(self._spoken(sql)), rows)
+
+    async def stream(self, sql: str, **parameters: Any) -> AsyncIterator[Row[Any]]:
+        """The rows of a statement without holding them all in memory."""
+        async with self.connection.stream(text(self._spoken(sql)), parameters) as result:
+            async for row in result:
+                yield row
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        """A part that is undone alone when it raises."""
+        return self.connection.begin_nested()
+
+    async def learn(self, words: Iterable[str]) -> None:
+        """Make `names` know these words, storing the new ones."""
+        for _ in range(LEARN_TRIES):
+            missing = self.names.missing(words)
+            if not missing:
+                return
+            for word in missing:
+                # Another worker may take the same number at the same moment: then neither key conflicts
+                # twice, we read again what is there.
+                await self.run(
+                    "INSERT INTO names (id, name) SELECT coalesce(max(id), 0) + 1, CAST(:word AS text) FROM names "
+                    "WHERE true ON CONFLICT DO NOTHING",
+                    word=word,
+                )
+            await self.read_names()
+        raise Unavailable("names_contended", "other workers kept taking the numbers for new names")
+
+    async def read_names(self) -> None:
+        self.names = Names({row.name: row.id for row in await self.run("SELECT id, name FROM names")})
+
+    def _spoken(self, sql: str) -> str:
+        lock = "FOR UPDATE" if self.dialect == "postgresql" else ""
+        return sql.replace("{now}", NOW[self.dialect]).replace("{lock}", lock)
+
+
+class Database:
+    """The way to the database. Its errors come out as Unavailable or Misconfigured, or as they are when the
+    data is at fault (storage.errors)."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.dialect = engine.dialect.name
+        # SQLite has one writer: waiting for it here is fair, waiting in its busy handler is a lottery.
+        self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One read-write transaction: commits at the end of the block, rolls back if it raises.
+
+        Unavailable after the commit was sent leaves it unknown whether it took effect.
+        """
+        async with self._writer or nullcontext():
+            with failures_named():
+                async with self.engine.begin() as connection:
+                    transaction = Transaction(connection)
+                    await transaction.read_names()
+                    yield transaction
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        """A read-only view of one moment, for commands that read while workers write."""
+        with failures_named():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(**SNAPSHOT_OPTIONS[self.dialect])
+                async with connection.begin():
+                    transaction = Transaction(connection)
+                    await transaction.read_names()
+                    yield transaction
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    "sqlite": {"sqlite_begin": "BEGIN"},
+}

@@ -1,0 +1,118 @@
+"""What a database error means: an outage, our own fault, or the fault of the data (SQLSTATE and SQLite codes)."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from events.failures import Failure, Misconfigured, Unavailable
+
+OUTAGES = ("08", "40", "53", "55P03", "57", "58", "25P03", "25006", "XX")
+"""Connection, rollback by the server, resources, locks, operator, system. 25P03: we were frozen inside a
+transaction; 25006: we reached a standby after a failover; XX: the server's own trouble."""
+OURS = ("28", "3D", "3F", "42")
+"""Authorization, no such database or schema, no such table or a wrong statement."""
+SQLITE_OUTAGES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
+SQLITE_OURS = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_NOTADB,
+}
+SQLITE_STATEMENT_FAULTS = ("no such table", "no such column", "syntax error", "has no column named")
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """Unavailable or Misconfigured if the database is to blame, None if the data or the calling code is.
+
+    An outage rolls back and tries the same batch again; what is None isolates the one event.
+    """
+    if isinstance(error, Failure):
+        return error if isinstance(error, (Unavailable, Misconfigured)) else None
+    if isinstance(error, PoolTimeout):
+        return Unavailable("database_busy", "no database connection became free in time")
+    for cause in _chain(error):
+        if isinstance(cause, sqlite3.Error):
+            return _sqlite_failure(cause)
+        state = getattr(cause, "sqlstate", None)
+        if isinstance(state, str):
+            return _postgresql_failure(state, str(cause))
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return Unavailable("database_unavailable", "the database connection was lost")
+    return None
+
+
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """Raise database errors as the Failure they mean; let the data's and the code's own faults through."""
+    try:
+        yield
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None and any(isinstance(cause, OSError) for cause in _chain(error)):
+            failure = Unavailable("database_unavailable", _one_line(error))
+        if failure is None and type(error).__module__.startswith("asyncpg") and not isinstance(error, ValueError):
+            # asyncpg's InterfaceError has no SQLSTATE: the connection was closed under us. Its DataError,
+            # a ValueError, is a parameter it cannot encode: the data's fault.
+            failure = Unavailable("database_unavailable", _one_line(error))
+        if failure is None or failure is error:
+            raise
+        raise failure from error
+
+
+def _postgresql_failure(state: str, message: str) -> Failure | None:
+    if state.startswith(OUTAGES):
+        return Unavailable("database_unavailable", f"{_first_line(message)} (SQLSTATE {state})")
+    if state.startswith("42P01"):
+        return Misconfigured("schema_missing", "the database has no schema of ours: run `redemptions db upgrade`")
+    if state.startswith(OURS):
+        return Misconfigured("database_refused", f"{_first_line(message)} (SQLSTATE {state})")
+    return None
+
+
+def _sqlite_failure(error: sqlite3.Error) -> Failure | None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    message = str(error)
+    if code in SQLITE_OUTAGES:
+        return Unavailable("database_unavailable", f"SQLite: {message}")
+    if code in SQLITE_OURS:
+        return Misconfigured("database_refused", f"SQLite: {message}")
+    if message.startswith("no such table"):
+        return Misconfigured("schema_missing", "the database has no schema of ours: run `redemptions db upgrade`")
+    if code == sqlite3.SQLITE_ERROR and any(fault in message for fault in SQLITE_STATEMENT_FAULTS):
+        return Misconfigured("database_refused", f"SQLite: {message}")
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it wraps: SQLAlchemy keeps the driver's in `orig`, the driver its own in `__cause__`."""
+    seen: list[BaseException] = []
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop(0)
+        if current is None or current in seen:
+            continue
+        seen.append(current)
+        yield current
+        pending += [getattr(current, "orig", None), current.__cause__]
+
+
+def _first_line(message: str) -> str:
+    """Without DETAIL and statement, which may quote the data."""
+    return message.splitlines()[0] if message else "no message"
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_first_line(str(error))}"

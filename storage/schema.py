@@ -1,0 +1,227 @@
+"""Every table, as SQLAlchemy Core. Times are integer milliseconds since 1970 by the database's clock.
+
+Handlers and tenants are small integers (table `names`), kinds and states too: the key columns of millions of
+rows stay narrow. Text keys compare bytewise (COLLATE "C"), so that Python, SQLite and PostgreSQL sort alike,
+which the lock order needs.
+"""
+
+from enum import IntEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from events.event import Kind
+
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+metadata = MetaData()
+
+
+class State(IntEnum):
+    """The state of an effect."""
+
+    DONE = 0
+    PENDING = 1
+    DEAD = 2
+    SKIPPED = 3
+    DISCARDED = 4
+
+
+class LetterState(IntEnum):
+    """The state of a dead letter."""
+
+    OPEN = 0
+    REPLAYED = 1
+    DISCARDED = 2
+
+
+KIND_NUMBERS = {Kind.SUCCEEDED: 0, Kind.ROLLED_BACK: 1, Kind.FAILED: 2}
+KINDS = {number: kind.value for kind, number in KIND_NUMBERS.items()}
+LETTER_KIND = 9
+"""The kind of the effect that puts a dead letter on its topic: its `redemption_id` is the letter's id."""
+KINDS[LETTER_KIND] = "dead-letter"
+
+names = Table(
+    "names",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", Key, nullable=False, unique=True),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("redemption_id", Key, primary_key=True),
+    Column("handler", SmallInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", BigInteger),
+    Column("leased_until", BigInteger),
+    Column("lease_owner", Text),
+    Column("lease_number", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Text),
+    sqlite_with_rowid=False,
+)
+# Claiming looks only at pending rows, however many millions are done.
+Index(
+    "effects_due",
+    effects.c.handler,
+    effects.c.due_at,
+    postgresql_where=text(f"state = {State.PENDING}"),
+    sqlite_where=text(f"state = {State.PENDING}"),
+)
+Index(
+    "effects_dead",
+    effects.c.handler,
+    effects.c.redemption_id,
+    postgresql_where=text(f"state = {State.DEAD}"),
+    sqlite_where=text(f"state = {State.DEAD}"),
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("redemption_id", Key, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary, nullable=False),
+    Column("headers", LargeBinary, nullable=False),
+)
+"""The raw record behind pending effects, one per event; deleted when its last effect settles."""
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("consumer_group", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("handler", Text),
+    Column("tenant", Text, nullable=False),
+    Column("kind", Text),
+    Column("redemption_id", Key),
+    Column("customer_id", Key),
+    Column("reason", Text, nullable=False),
+    Column("error_class", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary, nullable=False),
+    Column("headers", LargeBinary, nullable=False),
+    Column("state", SmallInteger, nullable=False, server_default=text("0")),
+    Column("replays", Integer, nullable=False, server_default=text("0")),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+)
+Index("dead_letters_state", dead_letters.c.state, dead_letters.c.first_seen)
+Index("dead_letters_redemption", dead_letters.c.redemption_id)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("consumer_group", Key, primary_key=True),
+    Column("topic", Key, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+)
+"""Where each group stands: the outcome of every record before `next_offset` is in this database."""
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("redemption_id", Key, primary_key=True),
+    Column("succeeded", Boolean, nullable=False),
+    Column("reversed", Boolean, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("conflicts", Integer, nullable=False),
+    Column("order_key", Key),
+    Column("order_id", Key),
+    Column("parent_id", Key),
+    Column("customer_id", Key),
+    Column("amount", BigInteger),
+    Column("total_amount", BigInteger),
+    Column("total_discount_amount", BigInteger),
+    Column("has_voucher", Boolean, nullable=False),
+    Column("has_tier", Boolean, nullable=False),
+    Column("has_reward", Boolean, nullable=False),
+    Column("voucher_type", Text),
+    Column("channel_type", Text),
+    Column("order_status", Text),
+    Column("date", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""What is known of each redemption, merged over all deliveries; the loyalty ledger's own mark.
+
+A row with neither `succeeded` nor `reversed` is a placeholder for a stack parent that a child named.
+`state`: DONE, or SKIPPED while nobody owns the order's points (anonymous).
+"""
+Index("facts_order", facts.c.tenant, facts.c.order_key)
+Index(
+    "facts_parent",
+    facts.c.tenant,
+    facts.c.parent_id,
+    postgresql_where=text("parent_id IS NOT NULL"),
+    sqlite_where=text("parent_id IS NOT NULL"),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("order_key", Key, primary_key=True),
+    Column("customer_id", Key),
+    Column("points", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What has been posted for each order: `points` on the account of `customer_id`, by entries up to `revision`."""
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("key", Key, primary_key=True),
+    Column("customer_id", Key, nullable=False),
+    Column("order_key", Key, nullable=False),
+    Column("redemption_id", Key, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("inputs", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Append-only: never edited, never deleted."""
+Index("entries_customer", entries.c.tenant, entries.c.customer_id)
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
+    Column("customer_id", Key, primary_key=True),
+    Column("points", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The sum of each customer's entries, kept beside them."""
