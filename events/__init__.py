@@ -1,1 +1,1 @@
-"""The shared words: payload structs, delivery shapes, kinds, ids, signature, failures, runtime. Knows nobody."""
+"""The shared words: payload, delivery shapes, kinds, ids, signature, failures, runtime. Knows nobody."""

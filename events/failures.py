@@ -32,4 +32,4 @@ class Unavailable(Failure):
 
 
 class Misconfigured(Failure):
-    """Our own fault: refused credentials, a missing table or topic. Stop intake, readiness off, say it loudly."""
+    """Our own fault: refused credentials, a missing table or topic. Stop intake, readiness off, say so."""

@@ -40,7 +40,7 @@ class Channel(Struct, frozen=True, gc=False):
 
 
 class Redemption(Struct, frozen=True, gc=False):
-    """A redemption or its rollback. `redemption`: of a success its stack parent, of a rollback the one undone."""
+    """A redemption or its rollback. `redemption`: a success's stack parent, or what a rollback has undone."""
 
     id: Leaf = None
     customer_id: Leaf = None

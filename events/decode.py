@@ -1,0 +1,76 @@
+"""One function from bytes to meaning: a RedemptionEvent, something to leave alone, or Malformed and why."""
+
+import re
+
+from events.delivery import Delivery, unwrap
+from events.event import Ignored, Kind, RedemptionEvent
+from events.failures import Malformed
+from events.ids import is_fit, original_ids
+from events.kinds import HAPPENINGS, Happening, happening_of
+from events.payload import Body, Data, Leaf
+from events.reading import read
+
+LONGEST_LABEL = 100
+TEST_SEND = Ignored("test-send")
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def decode(body: bytes, tenant: str) -> RedemptionEvent | Ignored:
+    """What a delivered body means to `tenant`. Raises Malformed, and nothing else whatever the bytes."""
+    return interpret(read(body), tenant)
+
+
+def interpret(content: Body, tenant: str) -> RedemptionEvent | Ignored:
+    """The same for a body that has been read. Raises Malformed: unsupported_shape, rollback_under_success,
+    type_contradicts_result, no_redemption_id, unfit_id, different_originals."""
+    delivery = unwrap(content)
+    if delivery.event_type is not None and delivery.event_type not in HAPPENINGS:
+        return Ignored(_UNPRINTABLE.sub("?", delivery.event_type[:LONGEST_LABEL]))
+    if _is_test_send(delivery):
+        return TEST_SEND
+    data = delivery.data
+    happening = happening_of(delivery.event_type, data)
+    rollback_id = None if data.redemption_rollback is None else data.redemption_rollback.id
+    return RedemptionEvent(
+        tenant=tenant,
+        kind=happening.kind,
+        shape=delivery.shape,
+        redemption_id=_redemption_id(happening, data),
+        rollback_id=rollback_id if is_fit(rollback_id) else None,
+        data=data,
+    )
+
+
+def _is_test_send(delivery: Delivery) -> bool:
+    redemption = delivery.data.redemption
+    return _is_zero(delivery.event_id) or (redemption is not None and _is_zero(redemption.id))
+
+
+def _is_zero(id: Leaf) -> bool:
+    """Whether nothing but zeros follows the id's prefix, as in `r_000000000000000000`."""
+    if not isinstance(id, str):
+        return False
+    digits = id.rpartition("_")[2].replace("-", "")
+    return digits != "" and not digits.strip("0")
+
+
+def _redemption_id(happening: Happening, data: Data) -> str:
+    named = [id for id in _ids_named(happening, data) if id is not None]
+    if not named:
+        raise Malformed("no_redemption_id", "the payload names no redemption")
+    chosen, others = named[0], named[1:]
+    if not is_fit(chosen):
+        raise Malformed("unfit_id", "the redemption id is not 1 to 255 bytes without control characters")
+    if any(other != chosen for other in others):
+        raise Malformed("different_originals", "redemption_rollback.redemption and redemption.id differ")
+    if happening.kind is not Kind.FAILED and chosen.startswith(("rf_", "rr_", "rrf_")):
+        # Taken as it is, a rollback's own id would undo nothing, and nobody would notice.
+        raise Malformed("type_contradicts_result", f"no redemption that {happening.kind} has such an id")
+    return chosen
+
+
+def _ids_named(happening: Happening, data: Data) -> list[Leaf]:
+    if happening.of_rollback:
+        return list(original_ids(data))
+    return [] if data.redemption is None else [data.redemption.id]
