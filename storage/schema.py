@@ -152,10 +152,6 @@ facts = Table(
     metadata,
     Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
     Column("redemption_id", Key, primary_key=True),
-    Column("succeeded", Boolean, nullable=False),
-    Column("reversed", Boolean, nullable=False),
-    Column("state", SmallInteger, nullable=False),
-    Column("conflicts", Integer, nullable=False),
     Column("order_key", Key),
     Column("order_id", Key),
     Column("parent_id", Key),
@@ -163,19 +159,23 @@ facts = Table(
     Column("amount", BigInteger),
     Column("total_amount", BigInteger),
     Column("total_discount_amount", BigInteger),
-    Column("has_voucher", Boolean, nullable=False),
-    Column("has_tier", Boolean, nullable=False),
-    Column("has_reward", Boolean, nullable=False),
     Column("voucher_type", Text),
     Column("channel_type", Text),
     Column("order_status", Text),
     Column("date", BigInteger),
+    Column("has_voucher", Boolean, nullable=False),
+    Column("has_tier", Boolean, nullable=False),
+    Column("has_reward", Boolean, nullable=False),
+    Column("succeeded", Boolean, nullable=False),
+    Column("reversed", Boolean, nullable=False),
+    Column("conflicts", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 """What is known of each redemption, merged over all deliveries; the loyalty ledger's own mark.
 
 A row with neither `succeeded` nor `reversed` is a placeholder for a stack parent that a child named.
-`state`: DONE, or SKIPPED while nobody owns the order's points (anonymous).
+`order_key` is derived from the rest, and absent until a success told of an order; `conflicts` has a bit for
+each field of which deliveries told different values.
 """
 Index("facts_order", facts.c.tenant, facts.c.order_key)
 Index(
@@ -193,10 +193,21 @@ orders = Table(
     Column("order_key", Key, primary_key=True),
     Column("customer_id", Key),
     Column("points", BigInteger, nullable=False),
+    Column("redemption_id", Key),
+    Column("anonymous", Boolean, nullable=False),
     Column("revision", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
-"""What has been posted for each order: `points` on the account of `customer_id`, by entries up to `revision`."""
+"""What has been posted for each order: `points` on the account of `customer_id` because of the deciding
+`redemption_id`, by entries up to `revision`. `anonymous`: something counts, but nobody is known to give points to.
+"""
+Index(
+    "orders_anonymous",
+    orders.c.tenant,
+    orders.c.order_key,
+    postgresql_where=text("anonymous"),
+    sqlite_where=text("anonymous"),
+)
 
 entries = Table(
     "entries",
