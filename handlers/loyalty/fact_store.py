@@ -1,0 +1,150 @@
+"""The facts table: what a batch tells is merged into it under locks, and read back by order."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import astuple
+from sqlalchemy import Row
+
+from handlers.loyalty.entitlement import Member
+from handlers.loyalty.facts import Facts, merge
+from storage.database import Transaction
+from storage.rows import Rows
+
+FACTS = ", ".join(f"f.{field}" for field in Facts.__struct_fields__)
+ID = {"tenant": "smallint", "redemption_id": "text"}
+COLUMNS = ID | {
+    "order_id": "text",
+    "parent_id": "text",
+    "customer_id": "text",
+    "amount": "bigint",
+    "total_amount": "bigint",
+    "total_discount_amount": "bigint",
+    "voucher_type": "text",
+    "channel_type": "text",
+    "order_status": "text",
+    "date": "bigint",
+    "has_voucher": "boolean",
+    "has_tier": "boolean",
+    "has_reward": "boolean",
+    "succeeded": "boolean",
+    "reversed": "boolean",
+    "conflicts": "integer",
+    "order_key": "text",
+}
+INSERT = (
+    f"INSERT INTO facts ({', '.join(COLUMNS)}) SELECT {', '.join(f'r.{name}' for name in COLUMNS)} "  # noqa: S608 - our own names
+    "FROM {rows} WHERE true"
+)
+REPLACE = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in ID)
+MEMBER = f"{FACTS}, p.reversed AS parent_reversed"
+"""The columns of `member_of`, with JOIN_PARENT."""
+JOIN_PARENT = "LEFT JOIN facts p ON p.tenant = f.tenant AND p.redemption_id = f.parent_id"
+SAME_ID = "f.tenant = r.tenant AND f.redemption_id = r.redemption_id"
+
+
+class Key(NamedTuple):
+    """A redemption, order or customer of a tenant. Sorts as the database does, which the lock order needs."""
+
+    tenant: int
+    id: str
+
+
+class Learned(NamedTuple):
+    """What a batch did to the facts: all that it locked, as it was (absent when new) and as it is."""
+
+    before: Mapping[Key, Facts]
+    after: Mapping[Key, Facts]
+
+    def changed(self) -> list[Key]:
+        return [key for key, facts in self.after.items() if self.before.get(key) != facts]
+
+    def newly_reversed(self) -> list[Key]:
+        """Those a child may have named before: a row that is new has no children yet but in this batch."""
+        return [key for key, facts in self.before.items() if self.after[key].reversed and not facts.reversed]
+
+
+async def learn(transaction: Transaction, told: Mapping[Key, Facts]) -> Learned:
+    """Merge what a batch tells into the facts. Locks every redemption and parent named, in key order."""
+    if not told:
+        return Learned({}, {})
+    wanted = {**{parent: Facts(parent.id) for parent in _parents(told)}, **told}
+    new = await _insert_new(transaction, wanted)
+    before = await _lock(transaction, wanted.keys() - new)
+    after = {key: merge(before[key], facts) if key in before else facts for key, facts in wanted.items()}
+    changed = {key: after[key] for key in before if after[key] != before[key]}
+    await _replace(transaction, changed)
+    # A partial duplicate does not name the parent that the stored facts name. Its order may move all the
+    # same, and a reversal of that parent at this moment would look for the child in the old order. This lock
+    # is out of key order, but rare: should it close a circle, the database breaks it and the batch is tried
+    # again.
+    parents = await _lock(transaction, _parents(changed) - after.keys())
+    return Learned(before | parents, after | parents)
+
+
+async def orders_of_children(transaction: Transaction, parents: Iterable[Key]) -> set[Key]:
+    """The orders of all redemptions that name one of these, which must be locked, as their parent."""
+    wanted = sorted(parents)
+    if not wanted:
+        return set()
+    rows = await transaction.run(
+        "SELECT f.tenant, f.order_key FROM {rows} CROSS JOIN facts f WHERE f.tenant = r.tenant "
+        "AND f.parent_id = r.redemption_id AND f.parent_id IS NOT NULL AND f.order_key IS NOT NULL",
+        Rows(ID, wanted),
+    )
+    return {Key._make(row) for row in rows}
+
+
+async def members_of_orders(transaction: Transaction, orders: Iterable[Key]) -> dict[Key, list[Member]]:
+    """By order: its redemptions as they are now; none for an order that they all have left."""
+    members: dict[Key, list[Member]] = {key: [] for key in orders}
+    rows = await transaction.run(
+        f"SELECT f.tenant, f.order_key, {MEMBER} FROM {{rows}} CROSS JOIN facts f "  # noqa: S608 - our own names
+        f"{JOIN_PARENT} WHERE f.tenant = r.tenant AND f.order_key = r.order_key",
+        Rows({"tenant": "smallint", "order_key": "text"}, sorted(members)),
+    )
+    for row in rows:
+        members[Key(row.tenant, row.order_key)].append(member_of(row))
+    return members
+
+
+def member_of(row: Row[Any]) -> Member:
+    return Member(_facts(row), bool(row.parent_reversed))
+
+
+def _facts(row: Row[Any]) -> Facts:
+    return Facts(*(getattr(row, field) for field in Facts.__struct_fields__))
+
+
+def _parents(facts: Mapping[Key, Facts]) -> set[Key]:
+    return {Key(key.tenant, each.parent_id) for key, each in facts.items() if each.parent_id}
+
+
+async def _insert_new(transaction: Transaction, facts: Mapping[Key, Facts]) -> set[Key]:
+    rows = await transaction.run(
+        f"{INSERT} ON CONFLICT DO NOTHING RETURNING tenant, redemption_id", Rows(COLUMNS, _rows(facts))
+    )
+    return {Key._make(row) for row in rows}
+
+
+async def _lock(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Facts]:
+    if not keys:
+        return {}
+    rows = await transaction.run(
+        f"SELECT f.tenant, {FACTS} FROM {{rows}} CROSS JOIN facts f WHERE {SAME_ID} "  # noqa: S608 - our own names
+        "ORDER BY f.tenant, f.redemption_id {lock}",
+        Rows(ID, sorted(keys)),
+    )
+    return {Key(row.tenant, row.redemption_id): _facts(row) for row in rows}
+
+
+async def _replace(transaction: Transaction, facts: Mapping[Key, Facts]) -> None:
+    if facts:
+        await transaction.run(
+            f"{INSERT} ON CONFLICT (tenant, redemption_id) DO UPDATE SET {REPLACE}",
+            Rows(COLUMNS, _rows(facts)),
+        )
+
+
+def _rows(facts: Mapping[Key, Facts]) -> Sequence[tuple[Any, ...]]:
+    return [(key.tenant, *astuple(facts[key]), facts[key].order_key) for key in sorted(facts)]

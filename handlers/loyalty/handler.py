@@ -1,0 +1,76 @@
+"""The loyalty ledger as a handler: a batch of events becomes facts, and what their orders lack is posted."""
+
+from collections.abc import Sequence
+
+from consumer.handler import Skipped, Verdicts
+from events.event import Kind, RedemptionEvent
+from events.failures import Refused
+from handlers.loyalty.fact_store import Key, Learned, learn
+from handlers.loyalty.facts import Facts, merge
+from handlers.loyalty.reading import read
+from handlers.loyalty.settlement import Settled, settle_orders
+from storage.database import Note, Transaction
+
+ANONYMOUS = Skipped("anonymous")
+
+
+class Loyalty:
+    """Posts points. Locks facts, orders, balances, each in key order, so that workers never meet head-on."""
+
+    name = "loyalty"
+    kinds = frozenset({Kind.SUCCEEDED, Kind.ROLLED_BACK})
+    keeps_marks = True
+
+    async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
+        """Returns the events refused, and the successes of orders found to be anonymous.
+
+        A duplicate that tells nothing new writes nothing and counts as done.
+        """
+        await transaction.learn({event.tenant for event in events})
+        told, refused = _read_all(events, transaction)
+        learned = await learn(transaction, told)
+        settled = await settle_orders(transaction, learned)
+        transaction.notes += _notes(settled, transaction)
+        anonymous = _anonymous(learned, settled)
+        return refused | {
+            index: ANONYMOUS
+            for index, event in enumerate(events)
+            if index not in refused and event.kind is Kind.SUCCEEDED and _key(event, transaction) in anonymous
+        }
+
+
+def _read_all(
+    events: Sequence[RedemptionEvent], transaction: Transaction
+) -> tuple[dict[Key, Facts], dict[int, Refused | Skipped]]:
+    """What the batch tells of each redemption, and which of its events cannot be used."""
+    told: dict[Key, Facts] = {}
+    refused: dict[int, Refused | Skipped] = {}
+    for index, event in enumerate(events):
+        try:
+            facts = read(event)
+        except Refused as refusal:
+            refused[index] = refusal
+            continue
+        key = _key(event, transaction)
+        told[key] = merge(told[key], facts) if key in told else facts
+    return told, refused
+
+
+def _anonymous(learned: Learned, settled: Settled) -> set[Key]:
+    """The redemptions whose points nobody is known to own."""
+    return {
+        key
+        for key in learned.changed()
+        if (order := learned.after[key].order_key) and settled.orders[Key(key.tenant, order)].anonymous
+    }
+
+
+def _notes(settled: Settled, transaction: Transaction) -> list[Note]:
+    return [
+        Note(transaction.names.word(tenant), entry.redemption_id, f"{entry.points:+d} points")
+        for tenant, entry in settled.postings
+    ]
+
+
+def _key(event: RedemptionEvent, transaction: Transaction) -> Key:
+    return Key(transaction.names.id(event.tenant), event.redemption_id)

@@ -1,0 +1,97 @@
+"""Which orders a batch touches, and what is posted for each of them, under their locks."""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from handlers.loyalty.account_store import (
+    Posting,
+    insert_entries,
+    insert_new_orders,
+    lock_orders,
+    move_balances,
+    replace_orders,
+)
+from handlers.loyalty.entitlement import Entitlement, Member, entitlement
+from handlers.loyalty.fact_store import Key, Learned, members_of_orders, orders_of_children
+from handlers.loyalty.posting import Posted, settle
+from storage.database import Transaction
+
+
+class Settled(NamedTuple):
+    """What was posted, and how the orders stand that were touched."""
+
+    postings: list[Posting]
+    orders: Mapping[Key, Posted]
+
+
+async def settle_orders(transaction: Transaction, learned: Learned) -> Settled:
+    """Post what the orders of changed facts lack. The facts must be locked; locks orders, then balances."""
+    touched = _orders_of(learned) | await orders_of_children(transaction, learned.newly_reversed())
+    if not touched:
+        return Settled([], {})
+    new = await _post_new(transaction, _members_told(learned, touched))
+    known = await _post_known(transaction, touched - new.orders.keys())
+    postings = new.postings + known.postings
+    await insert_entries(transaction, postings)
+    await move_balances(transaction, postings)
+    return Settled(postings, {**new.orders, **known.orders})
+
+
+async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]]) -> Settled:
+    """Orders that nobody knew have no other facts than this batch's: no need to read them back."""
+    settled = _settle(transaction, {}, {order: entitlement(those) for order, those in members.items()})
+    first = await insert_new_orders(transaction, settled.orders)
+    return Settled(
+        [posting for posting in settled.postings if posting.order in first],
+        {order: posted for order, posted in settled.orders.items() if order in first},
+    )
+
+
+async def _post_known(transaction: Transaction, orders: Collection[Key]) -> Settled:
+    if not orders:
+        return Settled([], {})
+    posted = await lock_orders(transaction, orders)
+    # In a statement after the locks: what the order's last owner committed must be seen.
+    members = await members_of_orders(transaction, orders)
+    settled = _settle(transaction, posted, {order: entitlement(those) for order, those in members.items()})
+    await replace_orders(
+        transaction, {order: stands for order, stands in settled.orders.items() if stands != posted[order]}
+    )
+    return settled
+
+
+def _settle(
+    transaction: Transaction, posted: Mapping[Key, Posted], due: Mapping[Key, Entitlement]
+) -> Settled:
+    postings: list[Posting] = []
+    orders: dict[Key, Posted] = {}
+    for order, entitled in due.items():
+        stands, entries = settle(
+            transaction.names.word(order.tenant), order.id, posted.get(order, Posted()), entitled
+        )
+        orders[order] = stands
+        postings += [Posting(order.tenant, entry) for entry in entries]
+    return Settled(postings, orders)
+
+
+def _orders_of(learned: Learned) -> set[Key]:
+    """Those that changed facts belong to, and those that they belonged to before."""
+    touched = set()
+    for key in learned.changed():
+        for facts in (learned.before.get(key), learned.after[key]):
+            if facts is not None and facts.order_key is not None:
+                touched.add(Key(key.tenant, facts.order_key))
+    return touched
+
+
+def _members_told(learned: Learned, orders: Collection[Key]) -> dict[Key, list[Member]]:
+    """By order, as far as this batch tells."""
+    members: dict[Key, list[Member]] = {order: [] for order in orders}
+    for key in learned.changed():
+        facts = learned.after[key]
+        if facts.order_key is not None:
+            parent = learned.after.get(Key(key.tenant, facts.parent_id)) if facts.parent_id else None
+            members[Key(key.tenant, facts.order_key)].append(
+                Member(facts, parent is not None and parent.reversed)
+            )
+    return members
