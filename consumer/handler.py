@@ -1,10 +1,11 @@
-"""The two shapes a handler can have. The worker knows handlers by these alone."""
+"""The shapes a handler can have. The worker knows handlers by these alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
+from events.outcome import Outcome
 from storage.database import Transaction
 
 
@@ -12,6 +13,10 @@ class Skipped(NamedTuple):
     """A handler has nothing to do for this event, and says why (a reason code)."""
 
     reason: str
+
+
+Verdicts = Mapping[int, Refused | Skipped]
+"""By index into the events given: those refused or skipped. The rest is done."""
 
 
 class TransactionalHandler(Protocol):
@@ -24,13 +29,11 @@ class TransactionalHandler(Protocol):
     """True: its own tables remember what was applied, so it is called for duplicates too (and may learn from
     them). False, the usual: the worker stores a mark for each event and calls it for new ones only."""
 
-    async def apply(
-        self, events: Sequence[RedemptionEvent], transaction: Transaction
-    ) -> Mapping[int, Refused | Skipped]:
-        """Apply a batch. Returns, by index into `events`, those it refused or skipped; the rest is done.
+    async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
+        """Apply a batch, in a savepoint of its own.
 
         Anything raised but Unavailable undoes this call and splits the batch until the one bad event is
-        alone. Must not touch the network, other connections, or await anything but the transaction.
+        alone. Must not touch the network or other connections, nor await anything but the transaction.
         """
 
 
@@ -57,6 +60,11 @@ class Retry(NamedTuple):
     longest: float = 3600.0
     """Longest wait, seconds."""
 
+    def wait(self, attempts: int, random: float) -> float:
+        """Seconds after try number `attempts`; `random` in [0, 1)."""
+        growth = min(attempts - 1, 64)  # a float would overflow long before anyone waits so often
+        return random * min(self.longest, self.first * self.factor**growth)
+
 
 class EffectHandler(Protocol):
     """Calls the outside world: at least once, with an idempotency key that never changes."""
@@ -74,3 +82,17 @@ class EffectHandler(Protocol):
 
     async def run(self, attempt: Attempt) -> Skipped | None:
         """Do it. Raise Refused to give up at once, anything else to be tried again by schedule."""
+
+
+class Observer(Protocol):
+    """Is told what became of each delivery, after the commit. Stores nothing, must not raise or block."""
+
+    def settled(self, outcomes: Sequence[Outcome]) -> None: ...
+
+
+class Handlers(NamedTuple):
+    """What a worker runs."""
+
+    transactional: tuple[TransactionalHandler, ...] = ()
+    effect: tuple[EffectHandler, ...] = ()
+    observers: tuple[Observer, ...] = ()

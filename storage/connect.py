@@ -25,7 +25,8 @@ POSTGRESQL_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 30}
+# hide_parameters: errors are logged and stored in dead letters, and parameters are customers' data.
+ENGINE = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 30, "hide_parameters": True}
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -52,12 +53,12 @@ def _postgresql_engine(dsn: str) -> AsyncEngine:
         )
 
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=opened, isolation_level="READ COMMITTED", **POOL
+        "postgresql+asyncpg://", async_creator=opened, isolation_level="READ COMMITTED", **ENGINE
     )
 
 
 def _sqlite_engine(path: str, runtime: Runtime) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", **POOL)
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", **ENGINE)
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

@@ -63,7 +63,11 @@ def failures_named() -> Iterator[None]:
         failure = failure_of(error)
         if failure is None and any(isinstance(cause, OSError) for cause in _chain(error)):
             failure = Unavailable("database_unavailable", _one_line(error))
-        if failure is None and type(error).__module__.startswith("asyncpg") and not isinstance(error, ValueError):
+        if (
+            failure is None
+            and type(error).__module__.startswith("asyncpg")
+            and not isinstance(error, ValueError)
+        ):
             # asyncpg's InterfaceError has no SQLSTATE: the connection was closed under us. Its DataError,
             # a ValueError, is a parameter it cannot encode: the data's fault.
             failure = Unavailable("database_unavailable", _one_line(error))
@@ -76,7 +80,9 @@ def _postgresql_failure(state: str, message: str) -> Failure | None:
     if state.startswith(OUTAGES):
         return Unavailable("database_unavailable", f"{_first_line(message)} (SQLSTATE {state})")
     if state.startswith("42P01"):
-        return Misconfigured("schema_missing", "the database has no schema of ours: run `redemptions db upgrade`")
+        return Misconfigured(
+            "schema_missing", "the database has no schema of ours: run `redemptions db upgrade`"
+        )
     if state.startswith(OURS):
         return Misconfigured("database_refused", f"{_first_line(message)} (SQLSTATE {state})")
     return None
@@ -90,7 +96,9 @@ def _sqlite_failure(error: sqlite3.Error) -> Failure | None:
     if code in SQLITE_OURS:
         return Misconfigured("database_refused", f"SQLite: {message}")
     if message.startswith("no such table"):
-        return Misconfigured("schema_missing", "the database has no schema of ours: run `redemptions db upgrade`")
+        return Misconfigured(
+            "schema_missing", "the database has no schema of ours: run `redemptions db upgrade`"
+        )
     if code == sqlite3.SQLITE_ERROR and any(fault in message for fault in SQLITE_STATEMENT_FAULTS):
         return Misconfigured("database_refused", f"SQLite: {message}")
     return None

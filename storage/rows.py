@@ -35,5 +35,8 @@ class Rows:
         if dialect == "postgresql":
             if not self.rows:
                 return {f"rows_{name}": [] for name in self.columns}
-            return {f"rows_{name}": column for name, column in zip(self.columns, map(list, zip(*self.rows, strict=True)), strict=True)}
+            return {
+                f"rows_{name}": column
+                for name, column in zip(self.columns, map(list, zip(*self.rows, strict=True)), strict=True)
+            }
         return {"rows": msgspec.json.encode(self.rows).decode()}

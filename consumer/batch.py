@@ -1,0 +1,170 @@
+"""One batch, one transaction: claim the effects that are new, apply handlers, store letters and positions."""
+
+from collections.abc import Mapping, Sequence
+
+from consumer.handler import EffectHandler, Handlers, Skipped, TransactionalHandler
+from consumer.isolation import apply_isolated
+from consumer.item import Item
+from consumer.letters import DEAD_LETTER_TOPIC, letter_of
+from events.failures import Failure, Malformed
+from storage.database import Transaction
+from storage.dead_letters import Letter, store_letters
+from storage.effects import Mark, delete_effects, has_dead, insert_effects, revive_effects, set_effects
+from storage.payloads import Payload, store_payloads
+from storage.positions import store_positions
+from storage.schema import KIND_NUMBERS, LETTER_KIND, State
+
+Marks = dict[int, Mark]
+"""The effect that each item asks for, by the item's index in the batch."""
+
+
+class Batch:
+    """Settles decoded records within an open transaction. Made for one batch and one try at it.
+
+    Locks are taken in one order by every worker: effects, then what handlers lock, payloads, letters,
+    positions, each set sorted bytewise.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], handlers: Handlers, group: str, transaction: Transaction
+    ) -> None:
+        self._items = items
+        self._handlers = handlers
+        self._group = group
+        self._transaction = transaction
+        self._owned: dict[Mark, int] = {}
+        """Effects that are this batch's to do, with the item that asked first."""
+        self.results: list[dict[str, str]] = [{} for _ in items]
+        """What to tell about each item, by handler."""
+        self.pending: set[str] = set()
+        """Effect handlers that have new work."""
+        self.letters: list[Letter] = []
+        self.notes = transaction.notes
+
+    async def settle(self, topic: str, next_offsets: Mapping[int, int]) -> None:
+        """Do all of it. Raises Unavailable or Misconfigured: then roll back and settle the batch anew."""
+        await self._learn_names()
+        for item in self._items:
+            if isinstance(item.meaning, Malformed):
+                self.letters.append(letter_of(item, self._group, None, item.meaning, attempts=1))
+        wanted = {handler.name: self._wanted_by(handler) for handler in self._handlers.transactional}
+        asked = {handler.name: self._asked_of(handler) for handler in self._handlers.effect}
+        await self._claim(wanted, asked)
+        for handler in self._handlers.transactional:
+            await self._apply(handler, wanted[handler.name])
+        await self._keep_payloads(asked)
+        await self._store_letters()
+        await store_positions(self._transaction, self._group, topic, next_offsets)
+
+    async def _learn_names(self) -> None:
+        handlers = {handler.name for handler in self._handlers.transactional}
+        handlers |= {handler.name for handler in self._handlers.effect}
+        await self._transaction.learn({item.tenant for item in self._items} | handlers | {DEAD_LETTER_TOPIC})
+
+    def _wanted_by(self, handler: TransactionalHandler | EffectHandler) -> Marks:
+        names = self._transaction.names
+        number = names.id(handler.name)
+        tenants = {item.tenant: names.id(item.tenant) for item in self._items}
+        return {
+            index: Mark(tenants[event.tenant], event.redemption_id, number, KIND_NUMBERS[event.kind])
+            for index, item in enumerate(self._items)
+            if (event := item.event) and event.kind in handler.kinds and item.addresses(handler.name)
+        }
+
+    def _asked_of(self, handler: EffectHandler) -> Marks:
+        asked = self._wanted_by(handler)
+        return {index: mark for index, mark in asked.items() if self._wants(handler, index)}
+
+    def _wants(self, handler: EffectHandler, index: int) -> bool:
+        event = self._items[index].event
+        try:
+            return event is not None and handler.wants(event)
+        except Exception:
+            # Its own doubt is not ours to judge: it is asked again when the effect runs, where a failure
+            # has its tries and its dead letter.
+            return True
+
+    async def _claim(self, wanted: Mapping[str, Marks], asked: Mapping[str, Marks]) -> None:
+        """Store the effects that are new, revive those that a replay is for; the others are duplicates."""
+        new: dict[Mark, State] = {}
+        revived: dict[Mark, tuple[State, int]] = {}
+        first: dict[Mark, int] = {}
+        own_marks = {handler.name for handler in self._handlers.transactional if handler.keeps_marks}
+        for claims, state in ((wanted, State.DONE), (asked, State.PENDING)):
+            for name, marks in claims.items():
+                for index, mark in marks.items():
+                    replay = self._items[index].replay
+                    if replay and replay.handler:
+                        revived.setdefault(mark, (state, replay.generation))
+                    elif name not in own_marks:
+                        new.setdefault(mark, state)
+                    first.setdefault(mark, index)
+                    self.results[index][name] = "duplicate"
+        owned = await insert_effects(self._transaction, new) | await revive_effects(
+            self._transaction, revived
+        )
+        self._owned = {mark: first[mark] for mark in owned}
+
+    async def _apply(self, handler: TransactionalHandler, wanted: Marks) -> None:
+        due = [index for index, mark in wanted.items() if self._is_due(handler, index, mark)]
+        events = [event for index in due if (event := self._items[index].event)]
+        if not events:
+            return
+        verdicts = await apply_isolated(handler, events, self._transaction)
+        outcomes: dict[Mark, tuple[State, int, str | None]] = {}
+        done: set[Mark] = set()
+        for place, index in enumerate(due):
+            verdict, mark = verdicts.get(place), wanted[index]
+            if isinstance(verdict, Exception):
+                attempts = 1 if isinstance(verdict, Failure) else 2  # what raised was tried once more
+                letter = letter_of(self._items[index], self._group, handler.name, verdict, attempts)
+                self.letters.append(letter)
+                self.results[index][handler.name] = f"dead letter: {letter.reason}"
+                outcomes[mark] = (State.DEAD, letter.attempts, letter.reason)
+                continue
+            done.add(mark)
+            self.results[index][handler.name] = f"skipped: {verdict.reason}" if verdict else "done"
+            if isinstance(verdict, Skipped) and not handler.keeps_marks:
+                outcomes[mark] = (State.SKIPPED, 0, verdict.reason)
+        if handler.keeps_marks:
+            # Its rows here only remember what it refused; what it has done it marks itself.
+            outcomes = {mark: outcome for mark, outcome in outcomes.items() if mark not in done}
+            await self._forget_refusals(handler.name, done)
+        await set_effects(self._transaction, outcomes)
+
+    async def _forget_refusals(self, handler: str, done: set[Mark]) -> None:
+        if not done.isdisjoint(self._owned) or await has_dead(
+            self._transaction, self._transaction.names.id(handler)
+        ):
+            await delete_effects(self._transaction, done)
+
+    def _is_due(self, handler: TransactionalHandler, index: int, mark: Mark) -> bool:
+        replay = self._items[index].replay
+        if handler.keeps_marks and not (replay and replay.handler):
+            return True
+        return self._owned.get(mark) == index
+
+    async def _keep_payloads(self, asked: Mapping[str, Marks]) -> None:
+        """Keep the raw record of each event with a pending effect, for the tries to come."""
+        payloads: dict[tuple[int, str, int], Payload] = {}
+        for name, marks in asked.items():
+            for index, mark in marks.items():
+                if self._owned.get(mark) == index:
+                    payloads[mark.event] = self._items[index].payload
+                    self.results[index][name] = "pending"
+                    self.pending.add(name)
+        await store_payloads(self._transaction, payloads)
+
+    async def _store_letters(self) -> None:
+        if self.letters:
+            await bury(self._transaction, self.letters)
+            self.pending.add(DEAD_LETTER_TOPIC)
+
+
+async def bury(transaction: Transaction, letters: Sequence[Letter]) -> None:
+    """Store letters, each with the pending effect that puts it on the dead-letter topic."""
+    await store_letters(transaction, letters)
+    await transaction.learn({letter.tenant for letter in letters} | {DEAD_LETTER_TOPIC})
+    handler = transaction.names.id(DEAD_LETTER_TOPIC)
+    marks = [Mark(transaction.names.id(letter.tenant), letter.id, handler, LETTER_KIND) for letter in letters]
+    await insert_effects(transaction, dict.fromkeys(marks, State.PENDING))

@@ -1,0 +1,64 @@
+"""Commits offsets to the log after the database has the outcomes, beside the work on the next batch."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from broker.protocols import Consumer, Fenced
+from consumer.progress import Progress
+from events.failures import Unavailable
+
+log = structlog.get_logger(__name__)
+RETRY_SECONDS = 1.0
+
+
+class OffsetCommitter:
+    """Owns the offsets that are settled but not yet committed.
+
+    A commit that fails harms nothing: the next one covers it, and the database's positions are ahead of it.
+    """
+
+    def __init__(self, consumer: Consumer, progress: Progress) -> None:
+        self._consumer = consumer
+        self._progress = progress
+        self._epoch = 0
+        self._offsets: dict[int, int] = {}
+        self._noted = asyncio.Event()
+        self._committing = asyncio.Lock()
+
+    def note(self, epoch: int, next_offsets: Mapping[int, int]) -> None:
+        """These offsets are settled under this assignment."""
+        if epoch != self._epoch:
+            self._epoch, self._offsets = epoch, {}
+        self._offsets.update(next_offsets)
+        self._noted.set()
+
+    async def run(self) -> None:
+        """Commit whatever is noted, until cancelled."""
+        while True:
+            await self._noted.wait()
+            try:
+                await self.flush()
+            except Unavailable as unavailable:
+                self._progress.trouble("offset commit", str(unavailable))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def flush(self) -> None:
+        """Commit now what is noted. Raises Unavailable, keeping it noted."""
+        async with self._committing:
+            epoch, offsets = self._epoch, dict(self._offsets)
+            self._noted.clear()
+            if not offsets:
+                return
+            try:
+                await self._consumer.commit(epoch, offsets)
+            except Fenced:
+                log.info("commit_fenced", partitions=sorted(offsets))
+            except Unavailable:
+                self._noted.set()
+                raise
+            self._progress.clear("offset commit")
+            if epoch == self._epoch:
+                # Newer offsets may have been noted while the commit was under way: those stay.
+                self._offsets = {p: offset for p, offset in self._offsets.items() if offsets.get(p) != offset}

@@ -1,0 +1,90 @@
+"""One record as the worker sees it: decoded, or the reason why it is not, and whether it is a replay."""
+
+import re
+from typing import NamedTuple
+
+from broker.protocols import Record
+from events.decode import decode
+from events.event import Ignored, RedemptionEvent
+from events.failures import Malformed
+from storage.payloads import Payload
+
+DEFAULT_TENANT = "default"
+TENANT = re.compile(r"[a-z0-9-]{1,63}")
+REPLAY_GROUP = "redemptions-replay-group"
+REPLAY_LETTER = "redemptions-replay-letter"
+REPLAY_GENERATION = "redemptions-replay-generation"
+REPLAY_HANDLER = "redemptions-replay-handler"
+
+
+class Replay(NamedTuple):
+    """An operator asked for this record again."""
+
+    letter: str
+    generation: int
+    handler: str | None
+    """Only this handler runs; None: all of them (the letter was Malformed)."""
+
+
+class ForOthers(NamedTuple):
+    """A replay that another consumer group asked for: passed over."""
+
+    group: str
+
+
+class Item(NamedTuple):
+    record: Record
+    tenant: str
+    meaning: RedemptionEvent | Ignored | Malformed | ForOthers
+    replay: Replay | None
+
+    def addresses(self, handler: str) -> bool:
+        """Whether this handler is meant: a replay is for the one that failed."""
+        return self.replay is None or self.replay.handler in (None, handler)
+
+    @property
+    def payload(self) -> Payload:
+        topic, partition, offset, timestamp, key, value, headers = self.record
+        return Payload(topic, partition, offset, timestamp, key, value, tuple(headers))
+
+    @property
+    def event(self) -> RedemptionEvent | None:
+        return self.meaning if isinstance(self.meaning, RedemptionEvent) else None
+
+
+def read_item(record: Record, group: str) -> Item:
+    """Never raises, whatever the record holds: what is wrong with it is its meaning."""
+    tenant = _text(record, "tenant") or DEFAULT_TENANT
+    try:
+        replay, asked_by = _replay(record)
+        if not TENANT.fullmatch(tenant):
+            raise Malformed("unfit_tenant", "the tenant header is not a tenant's name")
+        if asked_by not in (None, group):
+            return Item(record, tenant, ForOthers(asked_by), replay)
+        return Item(record, tenant, decode(record.value, tenant), replay)
+    except Malformed as malformed:
+        return Item(
+            record, tenant if TENANT.fullmatch(tenant) else DEFAULT_TENANT, malformed, _replay_or_none(record)
+        )
+
+
+def _replay(record: Record) -> tuple[Replay | None, str | None]:
+    letter = _text(record, REPLAY_LETTER)
+    if letter is None:
+        return None, None
+    generation = _text(record, REPLAY_GENERATION) or ""
+    if not generation.isascii() or not generation.isdigit() or len(generation) > 9:
+        raise Malformed("unfit_replay", "the replay headers are not whole")
+    return Replay(letter, int(generation), _text(record, REPLAY_HANDLER)), _text(record, REPLAY_GROUP)
+
+
+def _replay_or_none(record: Record) -> Replay | None:
+    try:
+        return _replay(record)[0]
+    except Malformed:
+        return None
+
+
+def _text(record: Record, name: str) -> str | None:
+    value = record.header(name)
+    return None if value is None else value.decode("utf-8", "replace")

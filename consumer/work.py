@@ -1,0 +1,107 @@
+"""What a delivery delivers: an event to an effect handler, or a dead letter to its topic."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from broker.protocols import Producer, Record, TooLarge
+from consumer.batch import bury
+from consumer.handler import Attempt, EffectHandler, Retry, Skipped
+from consumer.item import Item, read_item
+from consumer.letter_record import letter_headers
+from consumer.letters import DEAD_LETTER_TOPIC, letter_of
+from events.failures import Refused
+from storage.database import Transaction
+from storage.dead_letters import StoredLetter, load_letters
+from storage.effects import Lease, Mark
+from storage.payloads import load_payloads
+
+
+class Buried(NamedTuple):
+    """An effect that is given up."""
+
+    lease: Lease
+    load: Any
+    """What `load` gave for it, or None."""
+    error: Exception
+
+
+class Work(Protocol):
+    """A kind of pending effect. `load` and `bury` run inside a transaction of the delivery, `run` outside."""
+
+    handler: str
+    concurrency: int
+    timeout: float
+    retry: Retry
+
+    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Any]:
+        """What each attempt needs; an effect missing in the answer is buried."""
+
+    async def run(self, load: Any, lease: Lease) -> Skipped | None:
+        """One attempt. Raises Refused to give up, anything else to be tried again."""
+
+    async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
+        """Store what an operator needs to understand and repeat it."""
+
+
+class EventWork:
+    """Runs a user's effect handler on the events whose payloads were kept for it."""
+
+    def __init__(self, handler: EffectHandler, group: str) -> None:
+        self.handler = handler.name
+        self.concurrency = handler.concurrency
+        self.timeout = handler.timeout
+        self.retry = handler.retry
+        self._run = handler.run
+        self._group = group
+
+    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Item]:
+        payloads = await load_payloads(transaction, [lease.mark for lease in leases])
+        return {
+            lease.mark: read_item(Record(*payload), self._group)
+            for lease in leases
+            if (payload := payloads.get(lease.mark.event))
+        }
+
+    async def run(self, load: Item, lease: Lease) -> Skipped | None:
+        event = load.event
+        if event is None:
+            raise Refused("unreadable_payload", "the stored payload is not readable any more")
+        key = f"{self.handler}:{event.tenant}:{event.kind}:{event.redemption_id}"
+        return await self._run(Attempt(event, load.record.value, lease.attempts, key))
+
+    async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
+        letters = [
+            letter_of(
+                one.load, self._group, self.handler, one.error, one.lease.attempts, one.lease.generation
+            )
+            for one in buried
+            if one.load is not None
+        ]
+        await bury(transaction, letters)
+
+
+class LetterWork:
+    """Puts dead letters on the dead-letter topic, for whoever listens there: at least once, never given up
+    for an outage."""
+
+    handler = DEAD_LETTER_TOPIC
+    concurrency = 100
+    timeout = 30.0
+    retry = Retry(attempts=None, first=1.0, longest=60.0)
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+
+    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, StoredLetter]:
+        letters = await load_letters(transaction, [lease.mark.redemption_id for lease in leases])
+        return {lease.mark: letter for lease in leases if (letter := letters.get(lease.mark.redemption_id))}
+
+    async def run(self, load: StoredLetter, lease: Lease) -> None:
+        try:
+            await self._producer.append(self._topic, load.value, key=load.key, headers=letter_headers(load))
+        except TooLarge as error:
+            raise Refused("too_large", "the dead-letter topic takes no record of this size") from error
+
+    async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
+        """Nothing: the letter itself is stored, and its effect's row says why it is not on the topic."""

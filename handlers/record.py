@@ -1,0 +1,19 @@
+"""Failed redemptions and failed rollbacks are remembered as effects of their own, and act on nothing."""
+
+from collections.abc import Mapping, Sequence
+
+from events.event import Kind, RedemptionEvent
+from storage.database import Transaction
+
+
+class Record:
+    """A transactional handler whose only effect is the worker's own mark."""
+
+    name = "record"
+    kinds = (Kind.FAILED,)
+    keeps_marks = False
+
+    async def apply(
+        self, events: Sequence[RedemptionEvent], transaction: Transaction
+    ) -> Mapping[int, object]:
+        return {}

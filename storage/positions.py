@@ -1,0 +1,32 @@
+"""Where each consumer group stands, stored in the transaction that stores the outcomes."""
+
+from collections.abc import Mapping
+
+from storage.database import Transaction
+from storage.rows import Rows
+
+
+async def positions(transaction: Transaction, group: str, topic: str) -> dict[int, int]:
+    """Next offset by partition; a partition that never stored an outcome is absent."""
+    rows = await transaction.run(
+        "SELECT partition, next_offset FROM positions WHERE consumer_group = :group AND topic = :topic",
+        group=group,
+        topic=topic,
+    )
+    return {row.partition: row.next_offset for row in rows}
+
+
+async def store_positions(
+    transaction: Transaction, group: str, topic: str, next_offsets: Mapping[int, int]
+) -> None:
+    """Move forward. Never back: a worker that lost a partition may commit after its successor, and both
+    have stored the outcome of all that lies before what they say."""
+    await transaction.run(
+        "INSERT INTO positions (consumer_group, topic, partition, next_offset) "
+        "SELECT CAST(:group AS text), CAST(:topic AS text), r.partition, r.next_offset FROM {rows} WHERE true "
+        "ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET next_offset = excluded.next_offset "
+        "WHERE positions.next_offset < excluded.next_offset",
+        Rows({"partition": "integer", "next_offset": "bigint"}, sorted(next_offsets.items())),
+        group=group,
+        topic=topic,
+    )
