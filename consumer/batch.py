@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from consumer.handler import EffectHandler, Handlers, Skipped, TransactionalHandler
 from consumer.isolation import apply_isolated
 from consumer.item import Item
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.failures import Failure, Malformed
+from handlers.protocol import EffectHandler, Handlers, Skipped, TransactionalHandler
 from storage.database import Transaction
 from storage.dead_letters import Letter, store_letters
 from storage.effects import Mark, delete_effects, has_dead, insert_effects, revive_effects, set_effects

@@ -5,7 +5,6 @@ from typing import Any
 
 import structlog
 
-from consumer.handler import Skipped
 from consumer.letters import sentence_of
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
@@ -13,6 +12,7 @@ from consumer.waiting import Patience
 from consumer.work import Buried, Work
 from events.failures import Refused, Unavailable
 from events.runtime import Runtime
+from handlers.protocol import Skipped
 from storage.database import Database, Transaction
 from storage.effects import Lease, Mark, Result, lease_due, renew_leases, store_results
 from storage.payloads import drop_settled_payloads

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from consumer.handler import Skipped, TransactionalHandler
 from events.event import RedemptionEvent
 from events.failures import Failure, Refused
+from handlers.protocol import Skipped, TransactionalHandler
 from storage.database import Transaction
 from storage.errors import failure_of
 

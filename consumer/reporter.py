@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from consumer.batch import Batch
-from consumer.handler import Handlers
 from consumer.item import ForOthers, Item
 from consumer.metrics import WorkerMetrics
 from events.event import Ignored
@@ -14,6 +13,7 @@ from events.failures import Malformed
 from events.ids import customer_ids, first_fit
 from events.outcome import Outcome
 from events.runtime import Runtime
+from handlers.protocol import Handlers
 
 log = structlog.get_logger(__name__)
 

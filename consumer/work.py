@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, Protocol
 
 from broker.protocols import Producer, Record, TooLarge
 from consumer.batch import bury
-from consumer.handler import Attempt, EffectHandler, Retry, Skipped
 from consumer.item import Item, read_item
 from consumer.letter_record import letter_headers
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.failures import Refused
+from handlers.protocol import Attempt, EffectHandler, Retry, Skipped
 from storage.database import Transaction
 from storage.dead_letters import StoredLetter, load_letters
 from storage.effects import Lease, Mark

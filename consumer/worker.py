@@ -10,13 +10,13 @@ from broker.protocols import Consumer
 from consumer.batch import Batch
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
-from consumer.handler import Handlers
 from consumer.intake import Fetched, Intake
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
 from consumer.reporter import Reporter
 from consumer.waiting import Patience
 from events.runtime import Runtime
+from handlers.protocol import Handlers
 from storage.database import Database
 
 log = structlog.get_logger(__name__)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from consumer.handler import Skipped, Verdicts
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
 from handlers.loyalty.fact_store import Key, Learned, learn
 from handlers.loyalty.facts import Facts, merge
 from handlers.loyalty.reading import read
 from handlers.loyalty.settlement import Settled, settle_orders
+from handlers.protocol import Skipped, Verdicts
 from storage.database import Note, Transaction
 
 ANONYMOUS = Skipped("anonymous")

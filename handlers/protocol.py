@@ -1,4 +1,4 @@
-"""The shapes a handler can have. The worker knows handlers by these alone."""
+"""The shapes a handler can have: what a user writes one against, and all that the worker knows of it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
