@@ -50,7 +50,7 @@ def strip(body: bytes) -> bytes:
     """
     if b"\x00" in body or b"\x01" in body:
         return body  # No JSON holds these bytes: there is nothing to strip, and they mark escapes below.
-    # As text in Latin-1, which keeps every byte: joining millions of `bytes` takes 80 bytes of memory for each.
+    # As Latin-1 text, which keeps every byte: joining millions of `bytes` takes 80 bytes of memory each.
     text = body.decode("latin-1")
     # Pairs first: in `\\"` the quote is a real one. The marks are as long as what they stand for.
     text = text.replace("\\\\", "\x00\x00").replace('\\"', "\x01\x01")

@@ -1,0 +1,109 @@
+"""The webhook's door: an ASGI app that verifies a delivery, appends it to the log, and only then says yes."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import structlog
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from broker.protocols import Producer
+from events.runtime import Runtime
+from events.signature import matching_secret
+from ingress.answers import ACCEPTED, encoded, later, not_authentic, not_found, post_only, refusal
+from ingress.appending import Appending
+from ingress.bodies import Bodies
+from ingress.metrics import IngressMetrics
+from ingress.record import content_of, record_headers
+
+log = structlog.get_logger(__name__)
+
+# Matched against the path as it was sent: %2F, `..`, doubled and trailing slashes make other paths.
+_PATH = re.compile(rb"/webhooks/voucherify(?:/([a-z0-9-]{1,63}))?")
+DEFAULT_TENANT = b"default"
+SENDER_LEFT = 499
+
+
+class IngressSettings(Struct, frozen=True, kw_only=True):
+    topic: str
+    secrets: Callable[[], Mapping[str, tuple[str, ...]]]
+    """The live secrets by tenant; asked for each request, so that rotation needs no restart."""
+    max_body_bytes: int = 2 * 1024 * 1024
+    append_deadline: float = 4.0
+    """Seconds the log has to confirm. The sender itself waits for 10."""
+    max_waiting: int = 512
+    """Requests that may wait for the log; more are sent away at once."""
+    max_held_bytes: int = 256 * 1024 * 1024
+    """All bodies in memory together, those still arriving included."""
+
+
+class Ingress:
+    """Answers 202 only when the log has the bytes. Never answers 500."""
+
+    def __init__(
+        self, settings: IngressSettings, producer: Producer, metrics: IngressMetrics, runtime: Runtime
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._runtime = runtime
+        self._bodies = Bodies(each=settings.max_body_bytes, together=settings.max_held_bytes)
+        self._log = Appending(
+            producer, metrics, runtime, deadline=settings.append_deadline, at_once=settings.max_waiting
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        answer = ACCEPTED
+        try:
+            await self._take(request)
+        except ClientDisconnect:
+            self._metrics.requests.labels(SENDER_LEFT).inc()
+            return
+        except HTTPException as why:
+            answer = refusal(request, why)
+        except Exception:
+            log.exception("request_failed")
+            answer = refusal(request, later("internal error"))
+        self._metrics.requests.labels(answer.status_code).inc()
+        await answer(scope, receive, send)
+
+    async def _take(self, request: Request) -> None:
+        """The order of these checks is part of what users rely on."""
+        tenant = _tenant_of(request)
+        if request.method != "POST":
+            raise post_only()
+        if _is_encoded(request):
+            raise encoded()
+        self._bodies.check_declared(request)
+        async with self._bodies.of(request) as body:
+            self._verify(request, tenant, body)
+            await self._append(request, tenant, body)
+
+    def _verify(self, request: Request, tenant: str, body: bytes) -> None:
+        given = [value for name, value in request.headers.raw if name == b"x-voucherify-signature"]
+        slot = matching_secret(body, given, self._settings.secrets().get(tenant, ()))
+        if slot is None:
+            raise not_authentic()
+        self._metrics.signatures.labels(tenant, slot).inc()
+        self._metrics.body_bytes.observe(len(body))
+
+    async def _append(self, request: Request, tenant: str, body: bytes) -> None:
+        content = content_of(body, tenant)
+        headers = record_headers(tenant, request.headers.raw, self._runtime)
+        await self._log.append(self._settings.topic, body, content.key, headers)
+        self._metrics.events.labels(self._metrics.types.label(content.type)).inc()
+        self._metrics.last_accepted.set(self._runtime.now())
+
+
+def _tenant_of(request: Request) -> str:
+    path = _PATH.fullmatch(request.scope["raw_path"])
+    if path is None:
+        raise not_found()
+    return (path[1] or DEFAULT_TENANT).decode()
+
+
+def _is_encoded(request: Request) -> bool:
+    codings = ",".join(request.headers.getlist("content-encoding")).split(",")
+    return any(coding.strip().lower() not in ("", "identity") for coding in codings)

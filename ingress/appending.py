@@ -1,0 +1,65 @@
+"""Waiting for the log on behalf of requests: so many at once, each for so long."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from starlette.exceptions import HTTPException
+
+from broker.protocols import Headers, Producer, TooLarge
+from events.failures import Unavailable
+from events.runtime import Runtime
+from ingress.answers import later, too_large
+from ingress.metrics import IngressMetrics
+
+log = structlog.get_logger(__name__)
+
+
+class Appending:
+    def __init__(
+        self, producer: Producer, metrics: IngressMetrics, runtime: Runtime, *, deadline: float, at_once: int
+    ) -> None:
+        """`deadline`: seconds the log has to confirm; `at_once`: requests that may wait for it."""
+        self._producer = producer
+        self._metrics = metrics
+        self._runtime = runtime
+        self._deadline = deadline
+        self._free = at_once
+        self._log_answers = True
+
+    async def append(self, topic: str, body: bytes, key: bytes | None, headers: Headers) -> None:
+        """Returns once the record is durable; else raises the answer to give.
+
+        After a 503 the record may have landed all the same: the sender repeats it, and dedup covers it.
+        """
+        with self._waiting():
+            try:
+                async with asyncio.timeout(self._deadline):
+                    await self._producer.append(topic, body, key=key, headers=headers)
+            except TooLarge:
+                raise too_large() from None
+            except TimeoutError:
+                raise self._unavailable("no answer in time") from None
+            except Unavailable as failure:
+                raise self._unavailable(failure.reason, failure.retry_after) from None
+        if not self._log_answers:
+            self._log_answers = True
+            log.info("log_answers_again")
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        if self._free <= 0:
+            raise later("too many requests at once")
+        self._free -= 1
+        try:
+            with self._metrics.waiting.track_inprogress(), self._metrics.append_seconds.time():
+                yield
+        finally:
+            self._free += 1
+
+    def _unavailable(self, reason: str, retry_after: float | None = None) -> HTTPException:
+        if self._log_answers:  # Once per outage, not once per request of it.
+            self._log_answers = False
+            log.warning("log_does_not_answer", reason=reason)
+        return later("the event could not be stored", retry_after)

@@ -1,0 +1,72 @@
+"""What the door counts. Labels come from our own lists or settings, or are bounded in form and number."""
+
+import re
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_PLAIN_TYPE = re.compile(r"[a-z]+(?:[._][a-z]+){0,7}")
+_LONGEST_TYPE = 64
+_MOST_TYPES = 100
+
+
+class TypeLabels:
+    """Event types as label values. The sender writes them, so only plain words, and only so many of them."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def label(self, event_type: str) -> str:
+        if event_type in self._seen:
+            return event_type
+        plain = len(event_type) <= _LONGEST_TYPE and _PLAIN_TYPE.fullmatch(event_type) is not None
+        if not plain or len(self._seen) >= _MOST_TYPES:
+            return "other"
+        self._seen.add(event_type)
+        return event_type
+
+
+class IngressMetrics:
+    """Registered once in the `registry` given."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.types = TypeLabels()
+        self.requests = Counter(
+            "redemptions_ingress_requests",
+            "Requests answered, by status; 499: the connection ended before one",
+            ["status"],
+            registry=registry,
+        )
+        self.events = Counter(
+            "redemptions_ingress_events",
+            "Authentic bodies accepted: raw ones by kind, enveloped ones by event type, test-send, malformed",
+            ["type"],
+            registry=registry,
+        )
+        self.signatures = Counter(
+            "redemptions_ingress_signatures",
+            "Signatures that matched, by tenant and place of the secret: what no longer moves may be dropped",
+            ["tenant", "slot"],
+            registry=registry,
+        )
+        self.last_accepted = Gauge(
+            "redemptions_ingress_last_accepted_timestamp_seconds",
+            "When the log last took an event, seconds since 1970; 0: not since the start",
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "redemptions_ingress_waiting",
+            "Requests that wait for the log to confirm",
+            registry=registry,
+        )
+        self.append_seconds = Histogram(
+            "redemptions_ingress_append_seconds",
+            "Seconds until the log confirmed, gave up, or the time was over",
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4),
+        )
+        self.body_bytes = Histogram(
+            "redemptions_ingress_body_bytes",
+            "Size of authentic bodies",
+            registry=registry,
+            buckets=(1024, 4096, 16384, 65536, 262144, 1048576, 2097152),
+        )

@@ -1,0 +1,84 @@
+"""Serving an ASGI app inside our own task: uvicorn without its signal handlers, logs and exits."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from events.failures import Misconfigured
+from ingress.connection import BoundedConnection, ConnectionLimits
+
+_BACKLOG = 2048
+_LONGEST_STOP = 15
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # Signals belong to the command, which stops the door before what stands behind it.
+
+
+@asynccontextmanager
+async def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    limits: ConnectionLimits | None = None,
+    on_fault: Callable[[int], None] = lambda status: None,
+) -> AsyncIterator[int]:
+    """Serves until the block ends, then lets the requests under way finish. Yields the port that is bound.
+
+    `port` 0: a free one. `on_fault`: told the status of each answer given without asking the app (400, 408,
+    431). Raises Misconfigured when the address cannot be had.
+    """
+    limits = limits or ConnectionLimits()
+    listener = _listener(host, port)
+    server = _Server(_config(app, limits, on_fault))
+    bound: int = listener.getsockname()[1]
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http on {host}:{bound}")
+    try:
+        yield bound
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _config(app: ASGIApp, limits: ConnectionLimits, on_fault: Callable[[int], None]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=partial(BoundedConnection, limits=limits, on_fault=on_fault),  # type: ignore[arg-type]
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=limits.keep_alive,
+        # Never needed as long as the limits hold: by then each request has been answered or refused.
+        timeout_graceful_shutdown=int(limits.drain) + _LONGEST_STOP,
+    )
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Bound here, as uvicorn ends the whole process when it cannot."""
+    try:
+        family, *_, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as failure:
+        raise Misconfigured("cannot_listen", f"cannot listen on {host}:{port}: {_why(failure)}") from failure
+
+
+def _why(failure: OSError) -> str:
+    if failure.errno == errno.EADDRINUSE:
+        return "another process listens there; stop it or choose another port"
+    return failure.strerror or str(failure)
