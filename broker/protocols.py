@@ -42,7 +42,9 @@ class Producer(Protocol):
 
     async def start(self) -> None: ...
 
-    async def append(self, topic: str, value: bytes, *, key: bytes | None, headers: Headers) -> tuple[int, int]:
+    async def append(
+        self, topic: str, value: bytes, *, key: bytes | None, headers: Headers
+    ) -> tuple[int, int]:
         """Returns (partition, offset) only once the record is durable (Kafka: all in-sync replicas).
 
         Equal keys go to one partition. Raises TooLarge, or Unavailable: then the record may still land,
@@ -68,7 +70,7 @@ class Bounds(NamedTuple):
 
 
 class Consumer(Protocol):
-    """One member of a consumer group that reads one topic. Methods raise Unavailable when the log does not answer.
+    """One member of a consumer group that reads one topic. Raises Unavailable when the log does not answer.
 
     A partition delivers nothing until `seek` placed it in the current epoch: where to start is the
     worker's decision (the smaller of the database's position and the committed offset).
@@ -89,11 +91,18 @@ class Consumer(Protocol):
     def seek(self, partition: int, offset: int) -> None:
         """Place a held partition: the next fetch reads from `offset`."""
 
-    async def fetch(self, max_records: int, timeout: float) -> tuple[int, list[Record]]:
-        """(epoch, records) in order within each partition, contiguous from its place; [] after `timeout` seconds.
+    async def fetch(
+        self,
+        max_records: int,
+        timeout: float,  # noqa: ASYNC109
+    ) -> tuple[int, list[Record]]:
+        """(epoch, records) in order within each partition, contiguous from its place.
 
-        Only of partitions placed in that epoch, fair between them. Never returns records of an assignment that
-        passed while waiting. Raises Unavailable on a fetch error, leaving the places as they were.
+        Empty after `timeout` seconds, or as soon as the assignment changes. Only of partitions placed in that
+        epoch, fair between them. Never returns records of an assignment that passed while waiting. Raises
+        Unavailable on a fetch error, leaving the places as they were; Misconfigured when waiting cannot help:
+        refused, replaced by another process, or asked for an offset that the partition does not hold (the
+        partition is then not placed any more, so that the others go on).
         """
 
     async def commit(self, epoch: int, offsets: Mapping[int, int]) -> None:
@@ -110,7 +119,7 @@ class LogAdmin(Protocol):
         """Create what is missing and set limits to match the settings; returns what was done, a line each."""
 
     async def check_topics(self) -> list[str]:
-        """What is wrong with the topics (missing, too small a limit, too short a retention), a line each; [] is fine."""
+        """What is wrong (a topic missing, a limit or retention too small), a line each; [] is fine."""
 
     async def lag(self, groups: Iterable[str] | None = None) -> dict[str, int]:
         """Records of the events topic not yet committed, by group; None: all known groups.
