@@ -1,0 +1,31 @@
+"""What commands print: answers on stdout, complaints on stderr, hostile text made harmless in both."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from config.logs import escaped
+
+
+def print_json(answer: Any) -> None:
+    """The whole answer as JSON, ASCII only."""
+    print(json.dumps(answer, indent=2))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Aligned columns; None is shown as nothing."""
+    lines = [tuple(columns)] + [tuple("" if cell is None else safe(cell) for cell in row) for row in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def safe(text: object) -> str:
+    """Text from outside for a terminal: control characters would move the cursor or forge lines."""
+    return escaped(str(text))
+
+
+def complain(message: str) -> None:
+    """One line on stderr that says what is wrong."""
+    print(f"redemptions: {safe(' '.join(message.split()))}", file=sys.stderr)
