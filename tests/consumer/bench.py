@@ -1,0 +1,180 @@
+"""A worker on a scripted log and a real database, and questions to what it left."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from consumer.delivery import Delivery
+from consumer.metrics import WorkerMetrics
+from consumer.progress import Progress
+from consumer.work import EventWork, LetterWork
+from consumer.worker import Worker, WorkerConfig
+from events.event import Kind, RedemptionEvent
+from events.outcome import Outcome
+from events.runtime import SystemRuntime
+from handlers.loyalty.handler import Loyalty
+from handlers.loyalty.report import balance
+from handlers.protocol import Attempt, Handlers, Retry, Skipped, Verdicts
+from handlers.record import Record
+from storage.database import Database, Transaction
+from tests.consumer.scripted import TOPIC, ScriptedConsumer, ScriptedLog
+
+GROUP = "redemptions"
+LETTERS = "redemptions.dead-letters"
+
+
+def a_success(redemption: str = "r_1", customer: str = "cust_1", total: Any = 10_000, **order: Any) -> bytes:
+    return json.dumps(
+        {
+            "customer": {"id": customer},
+            "order": {"id": f"ord_{redemption}", "total_amount": total, "status": "PAID"} | order,
+            "voucher": {"type": "DISCOUNT_VOUCHER"},
+            "redemption": {"id": redemption, "result": "SUCCESS", "status": "SUCCEEDED"},
+        }
+    ).encode()
+
+
+def a_rollback(redemption: str = "r_1") -> bytes:
+    return json.dumps(
+        {
+            "redemption": {"id": redemption, "result": "SUCCESS"},
+            "redemption_rollback": {"id": f"r{redemption}", "redemption": redemption, "result": "SUCCESS"},
+        }
+    ).encode()
+
+
+class Told:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def settled(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes += outcomes
+
+
+class Shop:
+    """A transactional handler of a user's: one row per sale, and whatever trouble the test asks for."""
+
+    name = "shop"
+    kinds = (Kind.SUCCEEDED,)
+    keeps_marks = False
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, Exception | Skipped] = {}
+        """What happens to a redemption: returned if Refused or Skipped, raised otherwise."""
+        self.raised = 0
+
+    async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
+        returned = {}
+        for index, event in enumerate(events):
+            verdict = self.verdicts.get(event.redemption_id)
+            if isinstance(verdict, Skipped) or type(verdict).__name__ == "Refused":
+                returned[index] = verdict
+                continue
+            await transaction.run("INSERT INTO sales (id) VALUES (:id)", id=event.redemption_id)
+            if isinstance(verdict, Exception):
+                self.raised += 1
+                raise verdict
+        return returned
+
+
+class Caller:
+    """An effect handler of a user's that notes its calls."""
+
+    name = "caller"
+    kinds = (Kind.SUCCEEDED, Kind.ROLLED_BACK)
+    concurrency = 10
+    timeout = 5.0
+    retry = Retry(attempts=3, first=0.01, longest=0.05)
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.answers: dict[str, list[Exception | Skipped | None]] = {}
+        self.gate: asyncio.Event | None = None
+
+    def wants(self, event: RedemptionEvent) -> bool:
+        return not event.redemption_id.startswith("r_unwanted")
+
+    async def run(self, attempt: Attempt) -> Skipped | None:
+        self.calls.append((attempt.key, attempt.number))
+        if self.gate is not None:
+            await self.gate.wait()
+        answers = self.answers.get(attempt.event.redemption_id)
+        answer = answers.pop(0) if answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Bench:
+    """One worker as `redemptions worker` wires it, but for the log."""
+
+    def __init__(self, database: Database, log: ScriptedLog, *, drain_seconds: float = 10.0) -> None:
+        self.database = database
+        self.log = log
+        self.consumer = ScriptedConsumer(log)
+        self.shop, self.caller, self.told = Shop(), Caller(), Told()
+        self.handlers = Handlers((Loyalty(), Record(), self.shop), (self.caller,), (self.told,))
+        runtime = SystemRuntime()
+        self.progress = Progress(runtime)
+        metrics = WorkerMetrics(CollectorRegistry())
+        works = [EventWork(self.caller, GROUP), LetterWork(log, LETTERS)]
+        self.worker = Worker(
+            self.consumer,
+            database,
+            self.handlers,
+            [Delivery(work, database, runtime, self.progress, metrics) for work in works],
+            WorkerConfig(GROUP, TOPIC, drain_seconds),
+            runtime,
+            self.progress,
+            metrics,
+        )
+        self._stop = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Bench"]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.worker.run(self._stop))
+            try:
+                yield self
+            finally:
+                self._stop.set()
+
+    async def settle_all(self) -> None:
+        """Run until the log is read, committed, and no effect is pending."""
+        async with self.running():
+            await self.until_idle()
+
+    async def until_idle(self) -> None:
+        async with asyncio.timeout(30):
+            while self.log.lag or await self.scalar("SELECT count(*) FROM effects WHERE state = 1"):
+                await asyncio.sleep(0.01)
+
+    async def scalar(self, sql: str, **parameters: Any) -> Any:
+        async with self.database.snapshot() as snapshot:
+            return (await snapshot.run(sql, **parameters))[0][0]
+
+    async def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        async with self.database.snapshot() as snapshot:
+            return [tuple(row) for row in await snapshot.run(sql, **parameters)]
+
+    async def points(self, customer: str = "cust_1", tenant: str = "default") -> int:
+        async with self.database.snapshot() as snapshot:
+            return await balance(snapshot, tenant, customer)
+
+    async def letters(self) -> list[tuple[Any, ...]]:
+        return await self.rows(
+            "SELECT handler, reason, redemption_id, state, replays, attempts FROM dead_letters ORDER BY id"
+        )
+
+    async def effects(self) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        rows = await self.rows(
+            "SELECT n.name, e.redemption_id, e.kind, e.state, e.attempts, e.last_error FROM effects e "
+            "JOIN names n ON n.id = e.handler WHERE n.name <> 'dead-letter-topic'"
+        )
+        return {(row[0], row[1], row[2]): row[3:] for row in rows}

@@ -1,0 +1,125 @@
+"""A consumer whose log, assignment and failures a test writes by hand, with the real one's manners."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from broker.protocols import Assignment, Bounds, Fenced, Record
+from events.failures import Unavailable
+
+TOPIC = "redemptions.events"
+
+
+class ScriptedLog:
+    """Partitions of records in memory, and what their group committed. Also a Producer."""
+
+    def __init__(self, partitions: int = 2) -> None:
+        self.topics: dict[str, dict[int, list[Record]]] = defaultdict(
+            lambda: {p: [] for p in range(partitions)}
+        )
+        self.committed: dict[int, int] = {}
+        self.partitions = partitions
+        self.down = False
+        self.arrived = asyncio.Event()
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def append(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes]] = (("tenant", b"default"),),
+        partition: int | None = None,
+    ) -> tuple[int, int]:
+        if self.down:
+            raise Unavailable("log_unavailable", "the log is down")
+        place = partition if partition is not None else sum(key or b"") % self.partitions
+        records = self.topics[topic][place]
+        records.append(Record(topic, place, len(records), 1_700_000_000_000, key, value, tuple(headers)))
+        self.arrived.set()
+        return place, len(records) - 1
+
+    def end(self, partition: int) -> int:
+        return len(self.topics[TOPIC][partition])
+
+    @property
+    def lag(self) -> int:
+        return sum(self.end(p) - self.committed.get(p, 0) for p in range(self.partitions))
+
+
+class ScriptedConsumer:
+    """One member; the test says when a rebalance happens and which calls fail."""
+
+    def __init__(self, log: ScriptedLog) -> None:
+        self._log = log
+        self._assignment = Assignment(0, frozenset())
+        self._places: dict[int, int] = {}
+        self._on_revoked: Callable[[], Awaitable[None]] | None = None
+        self.commits_fail = False
+        self.started: dict[int, int] = {}
+
+    async def start(self, on_revoked: Callable[[], Awaitable[None]]) -> None:
+        self._on_revoked = on_revoked
+        self.assign(range(self._log.partitions))
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        self._assignment = Assignment(self._assignment.epoch + 1, frozenset(partitions))
+        self._places = {}
+        self._log.arrived.set()
+
+    async def rebalance(self, partitions: Iterable[int]) -> None:
+        assert self._on_revoked is not None
+        await self._on_revoked()
+        self.assign(partitions)
+
+    def assignment(self) -> Assignment:
+        return self._assignment
+
+    async def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
+        return {p: self._log.committed.get(p) for p in partitions}
+
+    async def bounds(self, partitions: Iterable[int]) -> dict[int, Bounds]:
+        return {p: Bounds(0, self._log.end(p)) for p in partitions}
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._places[partition] = offset
+        self.started[partition] = offset
+
+    async def fetch(self, max_records: int, timeout: float) -> tuple[int, list[Record]]:
+        epoch = self._assignment.epoch
+        records = self._ready(max_records)
+        if not records:
+            self._log.arrived.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._log.arrived.wait()
+            except TimeoutError:
+                return epoch, []
+            records = self._ready(max_records) if epoch == self._assignment.epoch else []
+        for record in records:
+            self._places[record.partition] = record.next_offset
+        return epoch, records
+
+    def _ready(self, most: int) -> list[Record]:
+        found = [
+            record
+            for partition, place in sorted(self._places.items())
+            for record in self._log.topics[TOPIC][partition][place:]
+        ]
+        return found[:most]
+
+    async def commit(self, epoch: int, offsets: Mapping[int, int]) -> None:
+        if self.commits_fail:
+            raise Unavailable("log_unavailable", "the log is down")
+        if epoch != self._assignment.epoch:
+            raise Fenced
+        self._log.committed.update(offsets)
+
+    async def stop(self) -> None:
+        if self._on_revoked is not None:
+            await self._on_revoked()
+        self.assign(())
