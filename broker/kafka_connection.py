@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from aiokafka import errors
@@ -80,6 +80,15 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, REFUSALS):
         return Misconfigured("kafka_refused", f"Kafka refuses us: {error or type(error).__name__}")
     return Unavailable("kafka_unavailable", f"Kafka did not answer: {type(error).__name__}: {error}")
+
+
+async def answers(*questions: Awaitable[Any]) -> list[Any]:
+    """The answers, in order. Raises Unavailable or Misconfigured."""
+    try:
+        async with asyncio.timeout(GREET_SECONDS):
+            return await asyncio.gather(*questions)
+    except (errors.KafkaError, TimeoutError) as error:
+        raise failure_of(error) from error
 
 
 async def greet(connection: KafkaConnection, topics: Iterable[str]) -> None:

@@ -6,14 +6,13 @@ from typing import Any
 
 from aiokafka import TopicPartition, errors
 
-from broker.kafka_connection import KafkaConnection, failure_of, greet
+from broker.kafka_connection import KafkaConnection, answers, failure_of, greet
 from broker.kafka_membership import MemberSettings, Membership, replaced, replacement
 from broker.protocols import Assignment, Bounds, Fenced, Record
 from broker.topics import Topics
 from events.failures import Misconfigured, Unavailable
 from events.runtime import Runtime
 
-ANSWER_SECONDS = 10.0
 SILENT_SECONDS = 5.0
 """A broker answers every fetch within half a second; aiokafka hides it from us when none does."""
 STUCK_SECONDS = 120.0
@@ -50,13 +49,13 @@ class KafkaConsumer:
     async def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
         wanted = list(partitions)
         client = self._joined().client
-        offsets = await _answer(*(client.committed(self._place(partition)) for partition in wanted))
+        offsets = await answers(*(client.committed(self._place(partition)) for partition in wanted))
         return dict(zip(wanted, offsets, strict=True))
 
     async def bounds(self, partitions: Iterable[int]) -> dict[int, Bounds]:
         places = [self._place(partition) for partition in partitions]
         client = self._joined().client
-        starts, ends = await _answer(client.beginning_offsets(places), client.end_offsets(places))
+        starts, ends = await answers(client.beginning_offsets(places), client.end_offsets(places))
         return {place.partition: Bounds(starts[place], ends[place]) for place in places}
 
     def seek(self, partition: int, offset: int) -> None:
@@ -252,12 +251,3 @@ def _record(record: Any) -> Record:
         record.value or b"",
         headers,
     )
-
-
-async def _answer(*questions: Awaitable[Any]) -> list[Any]:
-    """The answers, in order. Raises Unavailable or Misconfigured."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await asyncio.gather(*questions)
-    except (errors.KafkaError, TimeoutError) as error:
-        raise failure_of(error) from error
