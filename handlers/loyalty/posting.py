@@ -57,12 +57,17 @@ class Move(NamedTuple):
         return EntryKind.EARN if self.before == 0 else EntryKind.ADJUST
 
 
+def entry_key_prefix(tenant: str, order_key: str) -> str:
+    """What the keys of an order's entries begin with, before a colon."""
+    return f"earn-order:{tenant}:{order_key}"
+
+
 def settle(tenant: str, order_key: str, posted: Posted, due: Entitlement) -> tuple[Posted, list[Entry]]:
     """How an order stands once it has exactly what is due, and the entries that bring it there."""
     revision = posted.revision + 1
     entries = [
         Entry(
-            key=f"earn-order:{tenant}:{order_key}:{revision}{suffix}",
+            key=f"{entry_key_prefix(tenant, order_key)}:{revision}{suffix}",
             customer_id=move.customer_id,
             order_key=order_key,
             redemption_id=move.redemption_id,
