@@ -1,0 +1,73 @@
+"""Imports point one way: a package knows only those below it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "events": set(),
+    "config": set(),
+    "broker": {"events"},
+    "storage": {"events"},
+    "ingress": {"events", "broker"},
+    "handlers": {"events", "storage"},
+    # Of the handlers it knows their protocol alone: which ones there are is no business of the worker.
+    "consumer": {"events", "broker", "storage", "handlers.protocol"},
+    "cli": {"config", "events", "broker", "storage", "ingress", "handlers", "consumer"},
+}
+
+
+def imported_modules(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # `from handlers import protocol` names a module in its second half, `from . import x` none.
+            assert node.level == 0, "relative imports hide which package is meant"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden(package: str, source: str) -> list[str]:
+    allowed = MAY_IMPORT[package] | {package}
+    return [
+        module
+        for module in imported_modules(source)
+        if module.split(".")[0] in {*MAY_IMPORT, "tests"}
+        and not any(f"{module}.".startswith(f"{each}.") for each in allowed)
+    ]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    wrong = {
+        str(file.relative_to(ROOT)): modules
+        for file in files
+        if (modules := forbidden(package, file.read_text(encoding="utf-8")))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("events", "import config"),
+        ("broker", "def late():\n    from storage.schema import effects"),
+        ("storage", "if TYPE_CHECKING:\n    import broker.protocols"),
+        ("consumer", "from handlers.registry import all_handlers"),
+        ("consumer", "from handlers import registry"),
+        ("ingress", "from tests.services import kafka"),
+        ("handlers", "from consumer.worker import Worker"),
+    ],
+)
+def test_a_wrong_import_is_found(package: str, source: str) -> None:
+    assert forbidden(package, source)
+
+
+def test_every_package_of_the_wheel_has_its_place() -> None:
+    packages = {file.parent.name for file in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert packages == set(MAY_IMPORT)
