@@ -11,7 +11,7 @@ from typing import Any
 
 import httptools
 from msgspec import Struct
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):
@@ -22,8 +22,13 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     head_bytes: int = 32 * 1024
     """Request line and headers; also what may come without any byte of body, such as trailers."""
     header_count: int = 100
+    linger: float = 2.0
+    """Seconds a refused peer may go on sending before it is cut off: it should read our answer first."""
     keep_alive: int = 75
     """Seconds between requests: more than load balancers wait, so that they close first."""
+
+
+_OF_UPGRADES = (b"connection", b"upgrade", b"http2-settings")
 
 
 class Phase(Enum):
@@ -47,6 +52,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._progressed = False
         self._idle_bytes = 0  # since the last progress: held by the parser, or thrown away by it
         self._fault = HTTPStatus.BAD_REQUEST
+        self._close_after = False
+        self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -62,20 +69,31 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         if self._deadline is None:
             self._start_deadline(self._limits.request_deadline)
         self._progressed = False
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # No other protocol is spoken here: answer in this one, then close.
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(self._fault)
             return
         self._idle_bytes = 0 if self._progressed else self._idle_bytes + len(data)
         if self._idle_bytes > self._limits.head_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            # The parser leaves out the body of a request that offers another protocol, as Java's client does
+            # on each first one. Read it again without the offer.
+            lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url), b"connection: close"]
+            lines += [b"%b: %b" % header for header in self.headers if header[0] not in _OF_UPGRADES]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(b"\r\n".join([*lines, b"", data[offer.args[0] :]]))
 
     def pause_writing(self) -> None:
         # A peer that reads no answers would hold its connection, and a stopping server, for ever.
@@ -105,18 +123,32 @@ class BoundedConnection(HttpToolsProtocol):
         if size > self._limits.head_bytes or len(self.headers) > self._limits.header_count:
             self._fault = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise ValueError("too many headers")
+        if self._offers_upgrade():
+            return
         super().on_headers_complete()
         self._phase = Phase.BODY
+        # Closing while the body still comes would cut off a peer that has not read its answer yet.
+        self._close_after = not self.cycle.keep_alive
+        self.cycle.keep_alive = True
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._offers_upgrade():
+            return
         self._phase = Phase.NOTHING
         self._progressed = True
         self._stop_deadline()
         super().on_message_complete()
+        if self._close_after:
+            self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self.transport.close()
+
+    def _offers_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     # What we do about it
 
@@ -128,19 +160,36 @@ class BoundedConnection(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answer in the app's place if it is this request's turn, and close the connection."""
-        answering = self.cycle is not None and not self.cycle.response_complete
+        """Answer in the app's place if it is this request's turn, and end the connection."""
+        self._refused = True
+        if self.pipeline:
+            # Several answers are still to come, and this would be read as the first of them.
+            self.transport.close()
+            return
+        answered = self.cycle is None or self.cycle.response_complete
         if self._phase is Phase.BODY:
-            if answering and not self.cycle.response_started and not self.pipeline:
+            if not answered and not self.cycle.response_started:
                 self._write_fault(status)
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        elif answering and not self.pipeline:
+            self._leave_to_itself(self.cycle)
+        elif answered:
+            self._write_fault(status)
+        else:
             self.cycle.keep_alive = False  # The request before this one still gets its answer, then we close.
             return
-        elif not answering:
-            self._write_fault(status)
-        self.transport.close()
+        self._linger()
+
+    def _leave_to_itself(self, cycle: RequestResponseCycle) -> None:
+        """What the app does from now on reaches nobody."""
+        cycle.waiting_for_100_continue = False
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+    def _linger(self) -> None:
+        # Closed at once, unread bytes would make the kernel reset the connection, and our answer be lost.
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(self._limits.linger, self.transport.close)
 
     def _write_fault(self, status: HTTPStatus) -> None:
         self._on_fault(status.value)

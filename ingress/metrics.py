@@ -43,7 +43,7 @@ class IngressMetrics:
             registry=registry,
         )
         self.signatures = Counter(
-            "redemptions_ingress_signatures",
+            "redemptions_ingress_signature_matches",
             "Signatures that matched, by tenant and place of the secret: what no longer moves may be dropped",
             ["tenant", "slot"],
             registry=registry,
@@ -70,3 +70,7 @@ class IngressMetrics:
             registry=registry,
             buckets=(1024, 4096, 16384, 65536, 262144, 1048576, 2097152),
         )
+
+    def count_fault(self, status: int) -> None:
+        """For answers the server gives without asking the app."""
+        self.requests.labels(status).inc()

@@ -10,6 +10,7 @@ from events.decode import decode
 from events.event import Ignored, Kind, RedemptionEvent, Shape
 from events.failures import Malformed
 from events.kinds import HAPPENINGS
+from events.payload import Body, Redemption
 from tests.events.payloads import (
     CUSTOMER,
     ID,
@@ -316,10 +317,7 @@ LEAVES = (
     )
     | st.sampled_from(list(HAPPENINGS))
 )
-NAMES = (
-    "id redemption redemption_rollback order customer customer_id event data source type object status result "
-    "voucher channel reward amount x"
-).split()
+NAMES = sorted({*Body.__struct_fields__, *Redemption.__struct_fields__, "amount", "channel_type", "x"})
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=6) | st.lists(inner, max_size=3),

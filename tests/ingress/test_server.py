@@ -1,0 +1,60 @@
+"""Starting and stopping to serve."""
+
+import asyncio
+import socket
+
+import pytest
+from starlette.responses import Response
+
+from events.failures import Misconfigured
+from ingress.connection import ConnectionLimits
+from ingress.server import serve
+from tests.events.payloads import a_success, body
+from tests.ingress.http import Peer, post
+from tests.ingress.served import FakeLog, an_ingress
+
+BODY = body(a_success())
+
+
+async def test_a_busy_port_is_one_clear_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Misconfigured, match=f"cannot listen on 127.0.0.1:{port}: another process"):
+            async with serve(Response(), "127.0.0.1", port):
+                raise AssertionError("served all the same")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+async def test_an_address_that_is_not_ours_is_one_clear_sentence(host: str) -> None:
+    with pytest.raises(Misconfigured, match=f"cannot listen on {host}:0: "):
+        async with serve(Response(), host, 0):
+            raise AssertionError("served all the same")
+
+
+async def test_a_request_under_way_is_finished_before_the_server_stops() -> None:
+    log = FakeLog()
+    log.open.clear()
+    async with serve(an_ingress(log), "127.0.0.1", 0) as port:
+        peer = await Peer.connect(port)
+        await peer.send(post(BODY))
+        await log.waiting.acquire()
+        asyncio.get_running_loop().call_soon(log.open.set)
+    assert (await peer.answer()).status == 202
+    assert await peer.until_closed() == b""
+    await peer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await Peer.connect(port)
+
+
+async def test_idle_and_unfinished_connections_do_not_keep_the_server() -> None:
+    limits = ConnectionLimits(drain=0.05)
+    async with serve(an_ingress(FakeLog()), "127.0.0.1", 0, limits=limits) as port:
+        silent, served, unfinished = [await Peer.connect(port) for _ in range(3)]
+        await served.send(post(BODY))
+        assert (await served.answer()).status == 202
+        await unfinished.send(post(BODY, "expect: 100-continue").removesuffix(BODY))
+        assert (await unfinished.answer()).status == 100
+    assert (await unfinished.answer()).status == 408
+    for peer in (silent, served, unfinished):
+        assert await peer.until_closed() == b""
+        await peer.close()
