@@ -14,6 +14,10 @@ class EmbeddedAdmin:
     def __init__(self, log: EmbeddedLog) -> None:
         self._log = log
 
+    async def ping(self) -> None:
+        async with self._opened():
+            await self._log.read(lambda connection: records.slots(connection, self._log.topics.events))
+
     async def ensure_topics(self) -> list[str]:
         fresh = not self._log.path.exists()
         async with self._opened():

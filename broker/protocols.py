@@ -115,6 +115,10 @@ class Consumer(Protocol):
 class LogAdmin(Protocol):
     """What operators ask of the log."""
 
+    async def ping(self) -> None:
+        """Raise Unavailable when the log does not answer or lacks the events topic, Misconfigured when it
+        refuses us."""
+
     async def ensure_topics(self) -> list[str]:
         """Create what is missing and set limits to match the settings; returns what was done, a line each."""
 

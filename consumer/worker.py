@@ -65,9 +65,12 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`, then drain within the configured time. Raises Unavailable if joining fails."""
+    async def join(self) -> None:
+        """Join the consumer group. Raises Unavailable or Misconfigured; may be tried again."""
         await self._consumer.start(self._release)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Having joined, work until `stop`, then drain within the configured time and leave."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 beside = [

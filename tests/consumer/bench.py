@@ -138,6 +138,7 @@ class Bench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Bench"]:
+        await self.worker.join()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.worker.run(self._stop))
             try:
