@@ -31,6 +31,9 @@ class KafkaAdmin:
         self._admin: AIOKafkaAdminClient | None = None
         self._reader: AIOKafkaConsumer | None = None
 
+    async def ping(self) -> None:
+        await greet(self._connection, [self._topics.events])
+
     async def ensure_topics(self) -> list[str]:
         """Never adds partitions: that would send a customer's later events past the earlier ones."""
         done = []
@@ -85,7 +88,10 @@ class KafkaAdmin:
 
     async def _create(self, topic: str) -> str:
         configs = self._wanted(topic) | {"cleanup.policy": "delete"}
-        new = NewTopic(topic, self._topics.partitions, self._topics.replication, topic_configs=configs)
+        replication = self._topics.replication
+        # aiokafka takes -1, the broker's own choice, only beside (no) assignments.
+        assignments: dict[int, list[int]] | None = {} if replication == -1 else None
+        new = NewTopic(topic, self._topics.partitions, replication, assignments, configs)
         admin = await self._connected()
         answer = await self._ask(partial(admin.create_topics, [new]))
         for _, code, message in answer.topic_errors:

@@ -45,16 +45,15 @@ class KafkaProducer:
     ) -> tuple[int, int]:
         """Raises TooLarge or Unavailable, whatever the cause: the sender is to try again in any case."""
         try:
-            delivery = await self._send(topic, value, key, headers)
-            # Not awaited directly: a caller that is cancelled would cancel the delivery with it, and then
-            # nobody would see it fail and replace the producer.
-            await asyncio.wait({delivery}, timeout=APPEND_SECONDS)
-            if not delivery.done():
-                raise Unavailable("kafka_unavailable", f"Kafka did not confirm within {APPEND_SECONDS:.0f} s")
+            async with asyncio.timeout(APPEND_SECONDS):
+                delivery = await self._send(topic, value, key, headers)
+                # Not awaited directly: a caller that is cancelled would cancel the delivery with it, and
+                # then nobody would see it fail and replace the producer.
+                await asyncio.wait({delivery})
             placed = delivery.result()
         except TOO_LARGE as error:
             raise TooLarge(f"Kafka takes no record of this size on {topic}") from error
-        except errors.KafkaError as error:
+        except (errors.KafkaError, TimeoutError) as error:
             raise Unavailable("kafka_unavailable", str(failure_of(error))) from error
         return placed.partition, placed.offset
 
@@ -130,6 +129,9 @@ class KafkaProducer:
         try:
             async with asyncio.timeout(GREET_SECONDS):
                 await client.start()
+                for topic in self._topics.names:
+                    # Known now, so that no append waits for it: one that does hangs if the client closes.
+                    await client.partitions_for(topic)
         except (errors.KafkaError, TimeoutError) as error:
             await _close(client)
             raise failure_of(error) from error

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -25,23 +26,24 @@ class Kafka:
     """One broker of its own, in a directory of its own, on ports the system chose once and for all."""
 
     def __init__(self, directory: Path, extra: dict[str, str] | None = None) -> None:
-        """`extra`: further server properties; {sasl_port} in them stands for a free port."""
+        """`extra`: server properties beside or instead of those of the template, with the same $names."""
         self.directory = directory
         self.port, self.sasl_port, controller_port = _free_ports(3)
         self.bootstrap_servers = f"127.0.0.1:{self.port}"
         self._properties = directory / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
-        extra = {
-            name: value.replace("{sasl_port}", str(self.sasl_port)) for name, value in (extra or {}).items()
-        }
-        text = PROPERTIES.read_text().format(
-            port=self.port,
-            controller_port=controller_port,
-            log_dir=directory / "data",
-            more_listeners=extra.pop("more_listeners", ""),
+        template = PROPERTIES.read_text() + "".join(
+            f"{name}={value}\n" for name, value in (extra or {}).items()
         )
-        self._properties.write_text(text + "".join(f"{name}={value}\n" for name, value in extra.items()))
+        self._properties.write_text(
+            Template(template).substitute(
+                port=self.port,
+                sasl_port=self.sasl_port,
+                controller_port=controller_port,
+                log_dir=directory / "data",
+            )
+        )
 
     def start(self) -> None:
         """Start, and return once it answers."""
