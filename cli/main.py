@@ -22,9 +22,19 @@ WRONG_USE = 2
 INTERRUPTED = 130
 
 COMMANDS = {
+    "run": "cli.run",
+    "ingress": "cli.run",
+    "worker": "cli.run",
     "send": "cli.send",
     "sign": "cli.send",
+    "status": "cli.status",
+    "ledger": "cli.ledger",
+    "effects": "cli.effects",
+    "dead-letters": "cli.dead_letters",
+    "topics": "cli.topics",
+    "db": "cli.db",
     "config": "cli.config",
+    "doctor": "cli.doctor",
 }
 """Each command's module, imported when the command is called. Its `app` has a command of that name, or is,
 as a whole, the command with its subcommands."""

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from config.logs import escaped
 
@@ -29,3 +29,23 @@ def safe(text: object) -> str:
 def complain(message: str) -> None:
     """One line on stderr that says what is wrong."""
     print(f"redemptions: {safe(' '.join(message.split()))}", file=sys.stderr)
+
+
+class JsonList:
+    """A JSON array written while it is found, however long it is. With `enabled` False it writes nothing."""
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._opened = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, item: Any) -> None:
+        print("," if self._opened else "[", json.dumps(item), sep="\n" if self._opened else "")
+        self._opened = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An answer that broke off must not look complete.
+        if self._enabled and kind is None:
+            print("]" if self._opened else "[]")

@@ -1,0 +1,76 @@
+"""`redemptions doctor`: looks at everything that a deployment gets wrong, and says what to do."""
+
+from collections.abc import Awaitable, Callable
+
+import typer
+
+from cli.database import opened
+from cli.invocation import settings_of
+from cli.log import log_of
+from cli.loop import run_loop
+from cli.options import Json
+from cli.output import print_json, safe
+from config.settings import Settings
+from events.failures import Failure
+from events.runtime import SystemRuntime
+from handlers.registry import load_handlers
+from storage.upgrade import require_schema
+
+app = typer.Typer(help="Looks for what is wrong.")
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check settings, secrets, topics, limits, retention, database and handlers. Exit code 1: something is wrong."""
+    settings = settings_of(context)
+    checks = run_loop(_examine(settings))
+    if as_json:
+        print_json([{"check": name, "ok": not wrong, "problems": wrong} for name, wrong in checks.items()])
+    else:
+        for name, wrong in checks.items():
+            print(f"{name:<9} {'ok' if not wrong else 'WRONG'}")
+            for problem in wrong:
+                print(f"          {safe(problem)}")
+    if any(checks.values()):
+        raise typer.Exit(1)
+
+
+async def _examine(settings: Settings) -> dict[str, list[str]]:
+    return {
+        "secrets": _secrets(settings),
+        "topics": await _problems(lambda: _topics(settings)),
+        "database": await _problems(lambda: _database(settings)),
+        "handlers": await _problems(lambda: _handlers(settings)),
+    }
+
+
+async def _problems(check: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    try:
+        return await check()
+    except Failure as failure:
+        return [str(failure)]
+
+
+def _secrets(settings: Settings) -> list[str]:
+    if settings.webhook_secrets:
+        return []
+    return ["no webhook secret is set: `ingress` refuses to start; set REDEMPTIONS_WEBHOOK_SECRETS"]
+
+
+async def _topics(settings: Settings) -> list[str]:
+    admin = log_of(settings, SystemRuntime()).admin()
+    try:
+        return await admin.check_topics()
+    finally:
+        await admin.close()
+
+
+async def _database(settings: Settings) -> list[str]:
+    async with opened(settings) as database:
+        await require_schema(database)
+    return []
+
+
+async def _handlers(settings: Settings) -> list[str]:
+    load_handlers(settings.handlers)
+    return []

@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from config.webhook_secrets import DEFAULT_TENANT
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="The tenant, as in the webhook's URL.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
+TENANT = DEFAULT_TENANT
+
+
+def milliseconds(when: datetime | None) -> int | None:
+    """A time given on the command line, UTC unless it says otherwise, in milliseconds since 1970."""
+    if when is None:
+        return None
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000)
+
+
+def iso(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as ISO 8601, UTC."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

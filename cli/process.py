@@ -1,0 +1,187 @@
+"""One process: its parts in the order they start, and stop in the opposite one."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from broker.protocols import Producer
+from cli.banner import show_banner
+from cli.log import log_of
+from cli.starting import wait_for, writable
+from config.demo_secret import demo_secret
+from config.settings import Settings
+from config.webhook_secrets import DEFAULT_TENANT
+from consumer.delivery import Delivery
+from consumer.metrics import WorkerMetrics
+from consumer.progress import Progress
+from consumer.waiting import Patience
+from consumer.work import EventWork, LetterWork, Work
+from consumer.worker import Worker, WorkerConfig
+from events.runtime import Runtime, SystemRuntime
+from handlers.protocol import Handlers
+from handlers.registry import load_handlers
+from ingress.admin import admin_app
+from ingress.app import Ingress, IngressSettings
+from ingress.metrics import IngressMetrics
+from ingress.server import serve
+from storage.connect import connect
+from storage.database import Database
+from storage.upgrade import require_schema, upgrade
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS = 5.0
+
+
+class Roles(NamedTuple):
+    """What a process does."""
+
+    admin_port: int
+    ingress: bool = False
+    worker: bool = False
+    only: tuple[str, ...] = ()
+    """Names of the worker's handlers; (): all."""
+
+    @property
+    def demo(self) -> bool:
+        """Both: the command that needs no preparation, so it prepares by itself."""
+        return self.ingress and self.worker
+
+
+async def serve_roles(settings: Settings, roles: Roles) -> None:
+    """Run until SIGTERM or SIGINT. Raises Misconfigured at once, Unavailable after START_TIMEOUT; after
+    readiness nothing ends it but the signal."""
+    stop = stop_at_signal()
+    runtime = SystemRuntime()
+    if roles.demo or settings.kafka_bootstrap_servers is None:
+        writable(settings.data_dir)
+    if roles.demo and not settings.webhook_secrets:
+        secret = demo_secret(settings.data_dir)
+        settings = settings.model_copy(update={"webhook_secrets": {DEFAULT_TENANT: (SecretStr(secret),)}})
+    async with AsyncExitStack() as parts:
+        process = Process(settings, roles, runtime, parts)
+        await process.start()
+        await process.serve(stop)
+    log.info("stopped")
+
+
+def stop_at_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+class Process:
+    """The parts of one process. What is entered into `parts` first is closed last."""
+
+    def __init__(self, settings: Settings, roles: Roles, runtime: Runtime, parts: AsyncExitStack) -> None:
+        self._settings = settings
+        self._roles = roles
+        self._runtime = runtime
+        self._parts = parts
+        self._log = log_of(settings, runtime)
+        self._registry = CollectorRegistry()
+        self._progress = Progress(runtime)
+        self._started = False
+        self._door: int | None = None
+        self._worker: Worker | None = None
+
+    async def start(self) -> None:
+        """Ports first: a busy one must end the start at once, and probes are answered while we wait."""
+        settings, enter = self._settings, self._parts.enter_async_context
+        admin = admin_app(live=self._live, ready=self._ready, registry=self._registry)
+        await enter(serve(admin, settings.admin_host, self._roles.admin_port))
+        producer = self._log.producer()
+        self._parts.push_async_callback(producer.stop)  # after the door has answered its last request
+        if self._roles.ingress:
+            self._door = await enter(
+                serve(self._ingress(producer), settings.ingress_host, settings.ingress_port)
+            )
+        handlers = load_handlers(settings.handlers, only=self._roles.only, log=self._roles.demo)
+        if self._roles.worker:
+            database = await enter(self._database())
+        if self._roles.demo:
+            await self._wait("log", self._log.admin().ensure_topics)
+        await self._wait("log", producer.start)
+        if self._roles.worker:
+            self._worker = self._assembled(database, producer, handlers)
+            await self._wait("consumer group", self._worker.join)
+        self._started = True
+        gc.freeze()  # what start-up made stays: the collector need not look at it again
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        if self._roles.demo:
+            show_banner(self._settings, self._door)
+        log.info("ready", ingress=self._door, worker=self._roles.worker)
+        if self._worker is not None:
+            await self._worker.run(stop)
+        else:
+            await self._watch_log(stop)
+
+    @asynccontextmanager
+    async def _database(self) -> AsyncIterator[Database]:
+        database = connect(self._settings.database(), self._runtime)
+        try:
+            if self._roles.demo:
+                await self._wait("database", lambda: upgrade(database))
+            await self._wait("database", lambda: require_schema(database))
+            yield database
+        finally:
+            await database.close()
+
+    def _ingress(self, producer: Producer) -> Ingress:
+        settings = IngressSettings(
+            topic=self._settings.events_topic,
+            secrets=self._settings.webhook_keys,
+            max_body_bytes=self._settings.max_body_bytes,
+        )
+        return Ingress(settings, producer, IngressMetrics(self._registry), self._runtime)
+
+    def _assembled(self, database: Database, producer: Producer, handlers: Handlers) -> Worker:
+        settings = self._settings
+        group = ".".join((settings.consumer_group, *self._roles.only))
+        metrics = WorkerMetrics(self._registry)
+        works: list[Work] = [EventWork(handler, group) for handler in handlers.effect]
+        works.append(LetterWork(producer, settings.dead_letters_topic))
+        return Worker(
+            self._log.consumer(group),
+            database,
+            handlers,
+            [Delivery(work, database, self._runtime, self._progress, metrics) for work in works],
+            WorkerConfig(group, settings.events_topic, settings.drain_seconds),
+            self._runtime,
+            self._progress,
+            metrics,
+        )
+
+    async def _watch_log(self, stop: asyncio.Event) -> None:
+        """An ingress alone: not ready while the log is away, so that a load balancer asks elsewhere."""
+        admin = self._log.admin()
+        patience = Patience(self._progress, self._runtime)
+        try:
+            while not stop.is_set():
+                await patience.outlast("log", admin.ping, stop.is_set)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
+        finally:
+            await admin.close()
+
+    async def _wait(self, name: str, start: Callable[[], Awaitable[object]]) -> None:
+        await wait_for(name, start, self._settings.start_timeout)
+
+    def _live(self) -> Mapping[str, bool]:
+        return dict.fromkeys(self._progress.live(), False) or {"process": True}
+
+    def _ready(self) -> Mapping[str, bool]:
+        waiting = (
+            [reason.partition(":")[0] for reason in self._progress.ready()] if self._started else ["start"]
+        )
+        return dict.fromkeys(waiting, False) or {"process": True}
