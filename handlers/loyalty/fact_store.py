@@ -71,15 +71,15 @@ async def learn(transaction: Transaction, told: Mapping[Key, Facts]) -> Learned:
     wanted = {**{parent: Facts(parent.id) for parent in _parents(told)}, **told}
     new = await _insert_new(transaction, wanted)
     before = await _lock(transaction, wanted.keys() - new)
-    after = {key: merge(before[key], facts) if key in before else facts for key, facts in wanted.items()}
+    after = before | {
+        key: merge(before[key], facts) if key in before else facts for key, facts in wanted.items()
+    }
     changed = {key: after[key] for key in before if after[key] != before[key]}
     await _replace(transaction, changed)
-    # A partial duplicate does not name the parent that the stored facts name. Its order may move all the
-    # same, and a reversal of that parent at this moment would look for the child in the old order. This lock
-    # is out of key order, but rare: should it close a circle, the database breaks it and the batch is tried
-    # again.
-    parents = await _lock(transaction, _parents(changed) - after.keys())
-    return Learned(before | parents, after | parents)
+    # Another worker may have told of a parent just before we got the lock. This one is out of key order, but
+    # rare: should it close a circle, the database breaks it and the batch is tried again.
+    late = await _lock(transaction, _parents(changed) - after.keys())
+    return Learned(before | late, after | late)
 
 
 async def orders_of_children(transaction: Transaction, parents: Iterable[Key]) -> set[Key]:
@@ -128,10 +128,18 @@ async def _insert_new(transaction: Transaction, facts: Mapping[Key, Facts]) -> s
 
 
 async def _lock(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Facts]:
+    """Lock and read these and the parents they name.
+
+    A partial duplicate does not name the parent that the stored facts name, and may move the redemption to
+    another order all the same. A reversal of that parent would meanwhile look for its child in the old one.
+    """
     if not keys:
         return {}
     rows = await transaction.run(
-        f"SELECT f.tenant, {FACTS} FROM {{rows}} CROSS JOIN facts f WHERE {SAME_ID} "  # noqa: S608 - our own names
+        "WITH named AS (SELECT r.tenant, r.redemption_id FROM {rows}), wanted AS ("  # noqa: S608 - our own names
+        "SELECT tenant, redemption_id FROM named UNION SELECT f.tenant, f.parent_id FROM named r "
+        f"CROSS JOIN facts f WHERE {SAME_ID} AND f.parent_id IS NOT NULL) "
+        f"SELECT f.tenant, {FACTS} FROM wanted r CROSS JOIN facts f WHERE {SAME_ID} "
         "ORDER BY f.tenant, f.redemption_id {lock}",
         Rows(ID, sorted(keys)),
     )

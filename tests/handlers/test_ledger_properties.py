@@ -73,13 +73,13 @@ async def test_the_balances_are_what_the_facts_entitle_to_on_postgresql(
 async def _play(books: Books, history: list[list[Telling]]) -> None:
     tenant = books.another_tenant()
     for batch in history:
-        await books.apply(*(_delivered(told, tenant) for told in batch))
+        await books.apply(*(delivered(told, tenant) for told in batch))
     expected = expected_balances(told for batch in history for told in batch)
     assert await books.balances_of(tenant) == expected
     assert await books.findings() == []
 
 
-def _delivered(told: Telling, tenant: str) -> RedemptionEvent:
+def delivered(told: Telling, tenant: str) -> RedemptionEvent:
     if told.get("rollback"):
         return a_rollback(told["redemption"], tenant)
     order: dict[str, Any] = {
