@@ -1,6 +1,7 @@
 """Readings of a setting's text that pydantic does not know by itself. A ValueError says what is expected."""
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +39,15 @@ def dsn(value: str) -> str:
     if scheme in ("postgresql", "postgres"):
         return value
     raise ValueError("expected sqlite:///path/of/a/file or postgresql://...")
+
+
+def readable(path: Path) -> Path:
+    """A file that can be opened now: found out at the start, not at the first use."""
+    try:
+        path.open("rb").close()
+    except OSError as wrong:
+        raise ValueError(f"cannot be read: {wrong.strerror}") from None
+    return path
 
 
 def web_address(value: str) -> str:

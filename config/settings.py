@@ -5,10 +5,10 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, FilePath, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.readings import addresses, commas, dsn, lower, upper, web_address
+from config.readings import addresses, commas, dsn, lower, readable, upper, web_address
 from config.webhook_secrets import parse_webhook_secrets
 
 PREFIX = "REDEMPTIONS_"
@@ -22,6 +22,7 @@ Host = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:_-]{1,255}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$")]
 """What Kafka takes as a topic's name and a file system as a file's, with room left for a suffix."""
 HandlerPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+ReadableFile = Annotated[Path, AfterValidator(readable)]
 Network = IPv4Network | IPv6Network
 WebhookSecrets = Annotated[Mapping[str, tuple[SecretStr, ...]], BeforeValidator(parse_webhook_secrets)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(commas)]
@@ -53,9 +54,9 @@ class Settings(BaseSettings):
     ] = "PLAIN"
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
-    kafka_ssl_cafile: FilePath | None = None
-    kafka_ssl_certfile: FilePath | None = None
-    kafka_ssl_keyfile: FilePath | None = None
+    kafka_ssl_cafile: ReadableFile | None = None
+    kafka_ssl_certfile: ReadableFile | None = None
+    kafka_ssl_keyfile: ReadableFile | None = None
 
     database_url: Annotated[SecretStr, BeforeValidator(dsn)] | None = None
     """None: SQLite in the data dir."""
@@ -82,8 +83,8 @@ class Settings(BaseSettings):
     rate_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Requests a second."""
 
-    loyalty_policy: FilePath | None = None
-    notifications_policy: FilePath | None = None
+    loyalty_policy: ReadableFile | None = None
+    notifications_policy: ReadableFile | None = None
     handlers: Annotated[tuple[HandlerPath, ...], BeforeValidator(commas)] = ()
     log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = "console"
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)] = (

@@ -1,5 +1,6 @@
 """A shell for the commands: no settings but a test's own, an empty directory, an ingress that takes notes."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +9,7 @@ from threading import Thread
 from typing import NamedTuple
 
 import pytest
+import structlog
 
 from cli.main import run
 
@@ -22,10 +24,17 @@ Shell = Callable[..., Ended]
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("REDEMPTIONS_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    # A command sets up the logs of its process: here that is the process of all the other tests.
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

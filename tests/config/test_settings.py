@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given as examples
+from hypothesis import strategies as st
 
 from config.given import SECRETS
 from config.load import WrongSettings, load
@@ -174,3 +176,29 @@ def test_lists_are_commas() -> None:
     assert given.handlers == ("a.b:C", "d:E")
     assert [str(each) for each in given.allowed_networks] == ["10.0.0.0/8", "::1/128"]
     assert given.kafka_bootstrap_servers == "a:1,[::1]:2"
+
+
+HOSTILE = [
+    "=",
+    "://",
+    "postgresql://",
+    "https://[",
+    "[::1]:",
+    "\udcff",
+    "\x00",
+    "9" * 400,
+    "1e400",
+    "::/0",
+    "a" * 5_000,
+    "/",
+]
+
+
+@examples(
+    st.dictionaries(st.sampled_from(sorted(DOCUMENTED)), st.sampled_from(HOSTILE) | st.text(), max_size=3)
+)
+def test_any_values_give_settings_or_one_line(values: dict[str, str]) -> None:
+    try:
+        settings(**values)
+    except WrongSettings as wrong:
+        assert len(str(wrong).splitlines()) == 1
