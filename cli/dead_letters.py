@@ -135,7 +135,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell how many.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put open letters back on the events topic, each for the handler that failed. Returns when all are published."""
+    """Put open letters back on the events topic, each for the handler that failed; returns once published."""
     settings = settings_of(context)
     wanted = _filter("open", reason, handler, redemption, customer, tenant, since, until)
     if not ids and wanted == LetterFilter() and not every:

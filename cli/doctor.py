@@ -21,7 +21,7 @@ app = typer.Typer(help="Looks for what is wrong.")
 
 @app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check settings, secrets, topics, limits, retention, database and handlers. Exit code 1: something is wrong."""
+    """Check secrets, topics, limits, retention, database and handlers. Exit code 1: something is wrong."""
     settings = settings_of(context)
     checks = run_loop(_examine(settings))
     if as_json:

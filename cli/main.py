@@ -119,3 +119,7 @@ def _config_first(arguments: Sequence[str]) -> list[str]:
             first = [*rest[place : place + 2], *first]
             del rest[place : place + 2]
     return first + rest
+
+
+if __name__ == "__main__":
+    main()

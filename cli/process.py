@@ -2,10 +2,9 @@
 
 import asyncio
 import gc
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -55,28 +54,34 @@ class Roles(NamedTuple):
         return self.ingress and self.worker
 
 
-async def serve_roles(settings: Settings, roles: Roles) -> None:
-    """Run until SIGTERM or SIGINT. Raises Misconfigured at once, Unavailable after START_TIMEOUT; after
-    readiness nothing ends it but the signal."""
-    stop = stop_at_signal()
+async def serve_roles(settings: Settings, roles: Roles, stop: asyncio.Event) -> None:
+    """Run until `stop`. Raises Misconfigured at once, Unavailable after START_TIMEOUT; after readiness
+    nothing ends it but `stop`."""
     runtime = SystemRuntime()
-    if roles.demo or settings.kafka_bootstrap_servers is None:
+    if roles.demo or None in (settings.kafka_bootstrap_servers, settings.database_url):
         writable(settings.data_dir)
     if roles.demo and not settings.webhook_secrets:
         secret = demo_secret(settings.data_dir)
         settings = settings.model_copy(update={"webhook_secrets": {DEFAULT_TENANT: (SecretStr(secret),)}})
     async with AsyncExitStack() as parts:
         process = Process(settings, roles, runtime, parts)
-        await process.start()
-        await process.serve(stop)
+        if await _unless(stop, process.start()):
+            await process.serve(stop)
     log.info("stopped")
 
 
-def stop_at_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+async def _unless(stop: asyncio.Event, starting: Coroutine[Any, Any, None]) -> bool:
+    """Start, unless `stop` comes first; returns whether the start is complete."""
+    start, stopping = asyncio.create_task(starting), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((start, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            await start
+        return start.done()
+    finally:
+        stopping.cancel()
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
 
 
 class Process:
