@@ -1,4 +1,4 @@
-"""`redemptions worker --processes N`: child workers of one parent, which owns the admin port and speaks for all."""
+"""`redemptions worker --processes N`: child workers of one parent, which owns the admin port for all."""
 
 import asyncio
 import os
@@ -106,9 +106,8 @@ class Fleet:
         return os.environ | own
 
     async def _look(self, number: int, port: int) -> None:
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=5
-        ) as client:
+        base = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=5) as client:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
                 try:

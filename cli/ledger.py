@@ -55,9 +55,8 @@ async def _entries(
                 if as_json:
                     answer.add(msgspec.to_builtins(entry))
                 else:
-                    print(
-                        f"{entry.at}  {entry.points:+8d}  {safe(entry.customer_id)}  {entry.kind:<8} {safe(entry.key)}"
-                    )
+                    who, key = safe(entry.customer_id), safe(entry.key)
+                    print(f"{entry.at}  {entry.points:+8d}  {who}  {entry.kind:<8} {key}")
                 shown += 1
                 if shown == limit:
                     break
@@ -80,7 +79,7 @@ def totals(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def verify(context: typer.Context, as_json: Json = False) -> None:
-    """Recompute every balance from entries and every entitlement from the stored facts. Exit code 1: they differ."""
+    """Recompute balances from entries, and what orders entitle to from facts. Exit code 1: they differ."""
     if not run_loop(_verify(settings_of(context), as_json)):
         raise typer.Exit(1)
 
@@ -94,9 +93,8 @@ async def _verify(settings: Settings, as_json: bool) -> bool:
                 if as_json:
                     answer.add(msgspec.to_builtins(finding))
                 else:
-                    print(
-                        f"{safe(finding.tenant)} {finding.subject} {safe(finding.key)}: {safe(finding.problem)}"
-                    )
+                    what = f"{finding.tenant} {finding.subject} {finding.key}: {finding.problem}"
+                    print(safe(what))
     if not as_json:
         print("the books agree" if not found else f"{found} differences")
     return found == 0

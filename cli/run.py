@@ -56,10 +56,8 @@ def worker(
         from cli.fleet import Fleet
 
         config = context.find_root().obj.config_file
-        arguments = (
-            *(("--config", str(config)) if config else ()),
-            *(("--handlers", handlers) if handlers else ()),
-        )
+        arguments = ["--config", str(config)] if config else []
+        arguments += ["--handlers", handlers] if handlers else []
         run_loop(Fleet(settings, processes, arguments).run(port))
     else:
         run_loop(_serve(settings, Roles(worker=True, only=only, admin_port=port), with_parent=child))

@@ -48,5 +48,6 @@ def writable(directory: Path) -> None:
     except OSError as wrong:
         raise Misconfigured(
             "data_dir",
-            f"cannot write to the data dir {directory} ({wrong.strerror}): mend it or set REDEMPTIONS_DATA_DIR",
+            f"cannot write to the data dir {directory} ({wrong.strerror}): "
+            "mend it or set REDEMPTIONS_DATA_DIR",
         ) from wrong

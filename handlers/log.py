@@ -10,7 +10,7 @@ log = structlog.get_logger("redemptions")
 
 
 class Log:
-    """An observer: stores nothing, so a line may be missing after a crash and never comes twice for one commit."""
+    """An observer: stores nothing, so a crash may lose a line; no line comes twice for one commit."""
 
     name = "log"
 
