@@ -31,7 +31,7 @@ class KafkaConsumer:
         self._runtime = runtime
         self._client_id = f"redemptions-{runtime.token()}"
         self._member: Membership | None = None
-        self._last = Assignment(0, frozenset())
+        self._last = Assignment(0, frozenset(), joined=False)
         self._places: dict[int, int] = {}  # next offset to hand out, of the partitions placed in this epoch
         self._turn = 0
         self._heard: tuple[int, float] = (0, 0.0)  # latest answer to a fetch, when we first saw it

@@ -77,7 +77,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._generation = -1
         self._release = asyncio.Lock()
         self._stopping = asyncio.Event()
-        self.assignment = Assignment(epoch, frozenset())
+        self.assignment = Assignment(epoch, frozenset(), joined=False)
         self.revoking = False
         self.joining_since: float | None = runtime.monotonic()
         self.failure: Exception | None = None
@@ -146,7 +146,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.exception("on_revoked failed")
                 self.failure = failure
             finally:
-                self.assignment = Assignment(self.assignment.epoch + 1, frozenset())
+                self.assignment = Assignment(self.assignment.epoch + 1, frozenset(), joined=False)
                 self.revoking = False
                 self._on_change()
 

@@ -60,6 +60,8 @@ class Assignment(NamedTuple):
 
     epoch: int
     partitions: frozenset[int]
+    joined: bool = True
+    """False until the group has decided, were it for no partition at all."""
 
 
 class Bounds(NamedTuple):

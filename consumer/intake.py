@@ -1,4 +1,4 @@
-"""Fetches and decodes the next batch while the database works on this one, and watches that records arrive."""
+"""Places the held partitions, fetches from them, and decodes the next batch while the database works on one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,20 +6,19 @@ from typing import NamedTuple
 
 import structlog
 
-from broker.protocols import Consumer
+from broker.protocols import Consumer, Record
 from consumer.item import Item, read_item
 from consumer.placement import start_of
+from consumer.places import Places
 from consumer.progress import Progress
-from consumer.waiting import Patience
+from consumer.waiting import GivenUp, Patience
 from events.failures import Misconfigured
-from events.runtime import Runtime
 from storage.database import Database
 from storage.positions import positions
 
 log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 0.5
-WATCH_SECONDS = 10.0
 
 
 class Fetched(NamedTuple):
@@ -31,7 +30,7 @@ class Fetched(NamedTuple):
 
 
 class Intake:
-    """Owns the places of the held partitions and the one batch that waits to be settled."""
+    """Owns the one batch that waits to be settled, and the partitions that cannot be placed."""
 
     def __init__(
         self,
@@ -40,32 +39,36 @@ class Intake:
         group: str,
         topic: str,
         max_records: int,
+        places: Places,
         progress: Progress,
-        runtime: Runtime,
+        patience: Patience,
     ) -> None:
         self._consumer = consumer
         self._database = database
         self._group = group
         self._topic = topic
         self._max_records = max_records
+        self._places = places
         self._progress = progress
-        self._patience = Patience(progress, runtime)
+        self._patience = patience
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
-        self._epoch = 0
-        self._seen: dict[int, int] = {}
-        """Placed partitions, with the next offset to arrive."""
         self._halted: set[int] = set()
-        """Held partitions that cannot be placed."""
-        self.lag: dict[int, int] = {}
-        """Records in the log not yet fetched, by held partition, as last looked at."""
+        """Held partitions that could not be placed."""
+        self._look_again = False
+        self.placed = asyncio.Event()
+        """Partitions have come or gone."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything fetched has been taken to be settled."""
+        return self._queue.empty()
 
     async def fetch_until(self, stop: asyncio.Event) -> None:
         """Fetch until `stop`; then `next` gives None after what is there."""
         while not stop.is_set():
             try:
-                fetched = await self._patience.outlast("intake", self._fetch, stop.is_set)
-            except Exception as error:
-                log.info("stopped_while_waiting", reason=str(error))
+                fetched = await self._patience.outlast("intake", self._fetch, stop)
+            except GivenUp:
                 break
             if fetched.items:
                 await self._queue.put(fetched)
@@ -75,52 +78,44 @@ class Intake:
         """The next batch; None when the intake has ended."""
         return await self._queue.get()
 
-    async def discard(self) -> None:
-        """Take what nobody will settle any more, so that fetching can end by itself: cancelling a fetch
-        would leave the client unable to notice that it no longer polls."""
-        while await self._queue.get() is not None:
-            pass
-
-    async def watch(self) -> None:
-        """Look at the log's ends now and then: for the lag, and whether what is there arrives. Until cancelled."""
-        before: dict[int, int] = {}
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            bounds = await self._patience.outlast("log", lambda: self._consumer.bounds(sorted(self._seen)))
-            self.lag = {p: bounds[p].end - seen for p, seen in self._seen.items() if p in bounds}
-            for partition, lag in self.lag.items():
-                waits = lag > 0 and self._queue.empty() and before.get(partition) == self._seen.get(partition)
-                (self._progress.stalled if waits else self._progress.moved)(f"partition {partition}")
-            before = dict(self._seen)
-            self._halted.clear()  # to be looked at again: an operator may have mended them
+    def look_again(self) -> None:
+        """Try to place what could not be: an operator may have mended it."""
+        self._look_again = True
 
     async def _fetch(self) -> Fetched:
         await self._place()
         try:
-            epoch, records = await self._consumer.fetch(self._max_records, FETCH_SECONDS)
+            epoch, records = await unbroken_fetch(self._consumer, self._max_records)
         except Misconfigured:
-            self._seen.clear()  # one partition's place is no more: place all anew, which says which
+            self._places.lose()  # one partition's place is no more: place all anew, which says which
             raise
         items = [read_item(record, self._group) for record in records]
         next_offsets = {record.partition: record.next_offset for record in records}
-        if epoch == self._epoch:
-            self._seen.update(next_offsets)
+        self._places.note_fetched(epoch, next_offsets)
         return Fetched(epoch, items, next_offsets)
 
     async def _place(self) -> None:
-        """Give every newly held partition its place; one whose place is lost stays out, loudly."""
+        """Give every newly held partition its place."""
         epoch, held = self._consumer.assignment()
-        if epoch != self._epoch:
+        if epoch != self._places.epoch:
             log.info("assigned", epoch=epoch, partitions=sorted(held))
-            for partition in (self._seen.keys() | self._halted) - held:
-                self._progress.moved(f"partition {partition}")
-                self._progress.clear(f"partition {partition}")
-            self._epoch, self._seen = epoch, {}
-            self._halted.clear()
+            self._let_go(held)
+            self._places.begin(epoch)
+        out = set() if self._look_again else self._halted
+        if new := sorted(held - self._places.fetched.keys() - out):
+            self._look_again = False
+            await self._place_new(epoch, new)
+        # Only now, as reading the positions has shown that the database is there.
         self._progress.joined = epoch > 0
-        new = sorted(held - self._seen.keys() - self._halted)
-        if not new:
-            return
+
+    def _let_go(self, held: frozenset[int]) -> None:
+        for partition in (self._places.fetched.keys() | self._halted) - held:
+            self._progress.moved(name_of(partition))
+            self._progress.forget(name_of(partition))
+        self._halted.clear()
+        self.placed.set()
+
+    async def _place_new(self, epoch: int, new: list[int]) -> None:
         committed = await self._consumer.committed(new)
         bounds = await self._consumer.bounds(new)
         async with self._database.snapshot() as snapshot:
@@ -128,13 +123,30 @@ class Intake:
         if self._consumer.assignment().epoch != epoch:
             return
         for partition in new:
-            name = f"partition {partition}"
             try:
                 start = start_of(stored.get(partition), committed.get(partition), bounds[partition])
             except Misconfigured as lost:
+                # It stays out, loudly, and the others go on.
                 self._halted.add(partition)
-                self._progress.trouble(name, str(lost))
+                self._progress.trouble(name_of(partition), str(lost))
                 continue
             self._consumer.seek(partition, start)
-            self._seen[partition] = start
-            self._progress.clear(name)
+            self._places.place(partition, start)
+            self._halted.discard(partition)
+            self._progress.clear(name_of(partition))
+        self.placed.set()
+
+
+def name_of(partition: int) -> str:
+    return f"partition {partition}"
+
+
+async def unbroken_fetch(consumer: Consumer, max_records: int) -> tuple[int, list[Record]]:
+    """A fetch that ends by itself even when we are cancelled: a client whose fetch is cancelled may not
+    notice any more that nobody polls."""
+    fetch = asyncio.ensure_future(consumer.fetch(max_records, FETCH_SECONDS))
+    try:
+        return await asyncio.shield(fetch)
+    except asyncio.CancelledError:
+        await asyncio.wait([fetch])
+        raise

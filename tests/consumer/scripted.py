@@ -56,7 +56,7 @@ class ScriptedConsumer:
 
     def __init__(self, log: ScriptedLog) -> None:
         self._log = log
-        self._assignment = Assignment(0, frozenset())
+        self._assignment = Assignment(0, frozenset(), joined=False)
         self._places: dict[int, int] = {}
         self._on_revoked: Callable[[], Awaitable[None]] | None = None
         self.commits_fail = False
