@@ -82,7 +82,10 @@ class Ingress:
             await self._append(request, tenant, body)
 
     def _verify(self, request: Request, tenant: str, body: bytes) -> None:
-        given = [value for name, value in request.headers.raw if name == b"x-voucherify-signature"]
+        # Blanks around a header's value are no part of it, but the parser leaves those behind it.
+        given = [
+            value.strip(b" \t") for name, value in request.headers.raw if name == b"x-voucherify-signature"
+        ]
         slot = matching_secret(body, given, self._settings.secrets().get(tenant, ()))
         if slot is None:
             raise not_authentic()

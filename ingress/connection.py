@@ -11,6 +11,7 @@ from typing import Any
 
 import httptools
 from msgspec import Struct
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 
@@ -54,6 +55,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._fault = HTTPStatus.BAD_REQUEST
         self._close_after = False
         self._refused = False
+        self._answering: RequestResponseCycle | None = None  # the first of a pipeline; `cycle` is the last
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -66,6 +68,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
         self._stop_unread()
+        self._leave_to_itself(self._answering)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -150,6 +153,10 @@ class BoundedConnection(HttpToolsProtocol):
     def _offers_upgrade(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     # What we do about it
 
     def _expire(self) -> None:
@@ -164,6 +171,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._refused = True
         if self.pipeline:
             # Several answers are still to come, and this would be read as the first of them.
+            self._leave_to_itself(self._answering)
             self.transport.close()
             return
         answered = self.cycle is None or self.cycle.response_complete
@@ -178,8 +186,10 @@ class BoundedConnection(HttpToolsProtocol):
             return
         self._linger()
 
-    def _leave_to_itself(self, cycle: RequestResponseCycle) -> None:
-        """What the app does from now on reaches nobody."""
+    def _leave_to_itself(self, cycle: RequestResponseCycle | None) -> None:
+        """What the app does from now on reaches nobody: in uvloop, writing to a closed connection raises."""
+        if cycle is None:
+            return
         cycle.waiting_for_100_continue = False
         cycle.disconnected = True
         cycle.message_event.set()

@@ -1,10 +1,12 @@
 """The door, served on a real socket."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from ingress.connection import ConnectionLimits
@@ -36,6 +38,14 @@ class Door:
 
     def count(self, name: str, **labels: str) -> float:
         return self._registry.get_sample_value(name, labels) or 0.0
+
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Connections on both loops, which differ in what may be done to one that ends; the rest as in life."""
+    return LOOPS if item.path.stem == "test_connection" else {"uvloop": uvloop.new_event_loop}
 
 
 Doors = Callable[..., Awaitable[Door]]

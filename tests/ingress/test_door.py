@@ -112,9 +112,10 @@ async def test_any_other_signature_is_401_and_leaves_no_record(door: Door) -> No
     assert door.log.records == []
 
 
-async def test_the_signature_may_be_written_in_capitals(door: Door) -> None:
-    answer = await door.ask(post(BODY, f"X-Voucherify-Signature: {GOOD.upper()}", secret=None))
-    assert answer.status == 202
+async def test_the_signature_may_be_written_in_capitals_and_between_blanks(door: Door) -> None:
+    for signature in (GOOD.upper(), f"  {GOOD}", f"{GOOD} \t"):
+        answer = await door.ask(post(BODY, f"X-Voucherify-Signature:{signature}", secret=None))
+        assert (signature, answer.status) == (signature, 202)
 
 
 async def test_a_tenant_has_secrets_of_its_own_and_may_have_several(door: Door) -> None:
