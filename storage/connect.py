@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from events.failures import Misconfigured
 from events.runtime import Runtime
 from storage.database import Database
+from storage.errors import name_failures
 
 CONNECT_SECONDS = 10
 COMMAND_SECONDS = 45
@@ -39,10 +40,13 @@ SQLITE_PRAGMAS = (
 def connect(url: str, runtime: Runtime) -> Database:
     """`sqlite:///path` or `postgresql://…` in any libpq form. Opens no connection yet."""
     if url.startswith("sqlite:///"):
-        return Database(_sqlite_engine(url.removeprefix("sqlite:///"), runtime))
-    if url.startswith(("postgresql://", "postgres://")):
-        return Database(_postgresql_engine(url))
-    raise Misconfigured("database_url", "the database URL must begin with sqlite:/// or postgresql://")
+        engine = _sqlite_engine(url.removeprefix("sqlite:///"), runtime)
+    elif url.startswith(("postgresql://", "postgres://")):
+        engine = _postgresql_engine(url)
+    else:
+        raise Misconfigured("database_url", "the database URL must begin with sqlite:/// or postgresql://")
+    name_failures(engine.sync_engine)
+    return Database(engine)
 
 
 def _postgresql_engine(dsn: str) -> AsyncEngine:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
@@ -63,22 +63,31 @@ class Transaction:
             async for row in result:
                 yield row
 
-    def savepoint(self) -> AbstractAsyncContextManager[Any]:
-        """A part that is undone alone when it raises."""
-        return self.connection.begin_nested()
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part that is undone alone when it raises, with what it noted and the names it learned."""
+        names, notes = self.names, len(self.notes)
+        try:
+            async with self.connection.begin_nested():
+                yield
+        except BaseException:
+            self.names = names
+            del self.notes[notes:]
+            raise
 
     async def learn(self, words: Iterable[str]) -> None:
         """Make `names` know these words, storing the new ones."""
+        wanted = set(words)
         for _ in range(LEARN_TRIES):
-            missing = self.names.missing(words)
+            missing = self.names.missing(wanted)
             if not missing:
                 return
             for word in missing:
                 # Another worker may take the same number at the same moment: then neither key conflicts
                 # twice, we read again what is there.
                 await self.run(
-                    "INSERT INTO names (id, name) SELECT coalesce(max(id), 0) + 1, CAST(:word AS text) FROM names "
-                    "WHERE true ON CONFLICT DO NOTHING",
+                    "INSERT INTO names (id, name) SELECT coalesce(max(id), 0) + 1, CAST(:word AS text) "
+                    "FROM names WHERE true ON CONFLICT DO NOTHING",
                     word=word,
                 )
             await self.read_names()

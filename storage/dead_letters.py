@@ -13,7 +13,12 @@ from storage.schema import LetterState
 
 NAMESPACE = uuid.UUID("6f6b2f0e-8a51-5d0c-9a35-3f0f5a0f7c11")
 ERROR_CHARACTERS = 1000
+E_MAIL = re.compile(r"[^\s@]+@[^\s@]*")
 VARIABLE_PARTS = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\b[a-z]+_[0-9A-Za-z]{4,}\b|[0-9]+")
+
+
+LetterEvent = tuple[str, str | None, str | None]
+"""Tenant, redemption id and kind of the event behind a letter."""
 
 
 class Letter(NamedTuple):
@@ -60,6 +65,10 @@ class StoredLetter(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
+def event_of(letter: Letter) -> LetterEvent:
+    return letter.tenant, letter.redemption_id, letter.kind
+
+
 def letter_id(
     group: str, topic: str, partition: int, offset: int, timestamp: int, handler: str | None
 ) -> str:
@@ -74,19 +83,21 @@ def fingerprint(handler: str | None, error_class: str, error: str) -> str:
     return hashlib.sha256("\x1f".join((handler or "", error_class, normalised)).encode()).hexdigest()[:16]
 
 
-def clean(text: str) -> str:
-    """Text that every database takes and no terminal obeys."""
-    return "".join(c if c.isprintable() else "�" for c in text[:ERROR_CHARACTERS])
+def clean(text: str, longest: int = ERROR_CHARACTERS) -> str:
+    """Text that every database takes, no terminal obeys, and that names nobody: errors quote e-mails."""
+    printable = "".join(c if c.isprintable() else "�" for c in text[:longest])
+    return E_MAIL.sub("[withheld]", printable)
 
 
 async def store_letters(transaction: Transaction, letters: Sequence[Letter]) -> None:
-    """Store letters; one that is there re-opens if it died in a later generation of its replay, else stays."""
+    """Store letters; one that is there re-opens if it died in a later replay than it knows of, else stays."""
     await transaction.insert_each(
-        'INSERT INTO dead_letters (id, consumer_group, topic, partition, "offset", timestamp, handler, tenant, '
-        "kind, redemption_id, customer_id, reason, error_class, error, attempts, fingerprint, key, value, "
-        "headers, state, replays, first_seen, last_seen) VALUES (:id, :consumer_group, :topic, :partition, "
-        ":offset, :timestamp, :handler, :tenant, :kind, :redemption_id, :customer_id, :reason, :error_class, "
-        f":error, :attempts, :fingerprint, :key, :value, :headers, {LetterState.OPEN}, :replays, {{now}}, {{now}}) "
+        'INSERT INTO dead_letters (id, consumer_group, topic, partition, "offset", timestamp, handler, '
+        "tenant, kind, redemption_id, customer_id, reason, error_class, error, attempts, fingerprint, key, "
+        "value, headers, state, replays, first_seen, last_seen) VALUES (:id, :consumer_group, :topic, "
+        ":partition, :offset, :timestamp, :handler, :tenant, :kind, :redemption_id, :customer_id, :reason, "
+        ":error_class, :error, :attempts, :fingerprint, :key, :value, :headers, "
+        f"{LetterState.OPEN}, :replays, {{now}}, {{now}}) "
         "ON CONFLICT (id) DO UPDATE SET state = excluded.state, replays = excluded.replays, "
         "reason = excluded.reason, error_class = excluded.error_class, error = excluded.error, "
         "attempts = excluded.attempts, fingerprint = excluded.fingerprint, last_seen = excluded.last_seen "
@@ -94,7 +105,6 @@ async def store_letters(transaction: Transaction, letters: Sequence[Letter]) -> 
         [
             letter._asdict()
             | {
-                "error": clean(letter.error),
                 "headers": pack_headers(letter.headers),
                 "fingerprint": fingerprint(letter.handler, letter.error_class, letter.error),
             }
@@ -114,6 +124,21 @@ async def load_letters(
         Rows({"id": "text"}, [(id_,) for id_ in sorted(ids)]),
     )
     return {row.id: StoredLetter._make((*row[:-1], unpack_headers(row.headers))) for row in rows}
+
+
+async def letters_of_effects(
+    transaction: Transaction, group: str, handler: str, events: Iterable[LetterEvent]
+) -> dict[LetterEvent, str]:
+    """The ids of the letters that a handler's effects for these events have."""
+    rows = await transaction.run(
+        "SELECT d.id, d.tenant, d.redemption_id, d.kind FROM {rows} JOIN dead_letters d "
+        "ON d.redemption_id = r.redemption_id AND d.tenant = r.tenant AND d.kind = r.kind "
+        "WHERE d.handler = :handler AND d.consumer_group = :group ORDER BY d.first_seen DESC",
+        Rows({"tenant": "text", "redemption_id": "text", "kind": "text"}, events),
+        handler=handler,
+        group=group,
+    )
+    return {(row.tenant, row.redemption_id, row.kind): row.id for row in rows}
 
 
 async def mark_replayed(transaction: Transaction, published: Iterable[tuple[str, int]]) -> int:

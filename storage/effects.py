@@ -1,6 +1,6 @@
 """The effects table: marks of what was done, and the pending work with its leases and schedule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from storage.database import Transaction
@@ -65,18 +65,23 @@ async def insert_effects(transaction: Transaction, states: dict[Mark, State]) ->
     return {Mark._make(row) for row in rows}
 
 
-async def revive_effects(transaction: Transaction, states: dict[Mark, tuple[State, int]]) -> set[Mark]:
-    """Claim effects for a replay: those dead or discarded by an earlier generation begin anew.
+async def revive_effects(
+    transaction: Transaction,
+    states: dict[Mark, tuple[State, int]],
+    ended: Collection[State] = (State.DEAD, State.DISCARDED),
+) -> set[Mark]:
+    """Claim effects for a replay: those that `ended` in an earlier generation begin anew.
 
     `states` gives the new state and the replay's generation. Returns those claimed: a replay record that
     comes twice, or for an effect that has been done meanwhile, claims nothing.
     """
     if not states:
         return set()
+    among = ", ".join(str(int(state)) for state in ended)
     rows = await transaction.run(
         "UPDATE effects SET state = r.state, generation = r.generation, attempts = 0, last_error = NULL, "
         f"due_at = CASE WHEN r.state = {State.PENDING} THEN {{now}} END FROM {{rows}} WHERE {SAME_KEY} "
-        f"AND effects.state IN ({State.DEAD}, {State.DISCARDED}) AND effects.generation < r.generation "
+        f"AND effects.state IN ({among}) AND effects.generation < r.generation "
         f"{RETURNING_KEY}",
         Rows(
             KEY | {"state": "smallint", "generation": "integer"},
@@ -89,7 +94,7 @@ async def revive_effects(transaction: Transaction, states: dict[Mark, tuple[Stat
 async def set_effects(
     transaction: Transaction, outcomes: Mapping[Mark, tuple[State, int, str | None]]
 ) -> None:
-    """Write the outcome (state, attempts, error) of effects that the caller's transaction claimed or refused."""
+    """Write the outcome (state, attempts, error) of effects that the caller's transaction has claimed."""
     if outcomes:
         await transaction.run(
             "INSERT INTO effects (tenant, redemption_id, handler, kind, state, attempts, last_error) "
@@ -118,26 +123,30 @@ async def has_dead(transaction: Transaction, handler: int) -> bool:
 
 async def delete_effects(transaction: Transaction, marks: Iterable[Mark]) -> None:
     """Remove rows whose handler has now marked these effects in tables of its own."""
+    key = ", ".join(KEY)
     await transaction.run(
-        f"DELETE FROM effects WHERE EXISTS (SELECT 1 FROM {{rows}} WHERE {SAME_KEY})",
-        Rows(KEY, sorted(marks)),
+        f"DELETE FROM effects WHERE ({key}) IN (SELECT {key} FROM {{rows}})", Rows(KEY, sorted(marks))
     )
 
 
 async def lease_due(
-    transaction: Transaction, handler: int, owner: str, limit: int, seconds: float
+    transaction: Transaction, handler: int, owner: str, limit: int, seconds: float, *, take_over: bool = True
 ) -> list[Lease]:
     """Lease up to `limit` due effects of a handler, the longest due first. Counts the attempt.
 
-    Rows that another worker is claiming right now are passed over, not waited for.
+    Rows that another worker is claiming right now are passed over, not waited for. `take_over`: those with
+    an expired lease count as due.
     """
     skip = "{lock} SKIP LOCKED" if transaction.dialect == "postgresql" else ""
+    expired = "OR leased_until <= {now}" if take_over else ""
+    # Materialized: joined any other way, the rows to claim could be looked up again for each row compared,
+    # and more of them locked than asked for.
     rows = await transaction.run(
-        "UPDATE effects SET attempts = effects.attempts + 1, lease_number = effects.lease_number + 1, "
-        "lease_owner = CAST(:owner AS text), leased_until = {now} + CAST(:lease AS bigint) "
-        "FROM (SELECT tenant, redemption_id, handler, kind FROM effects "
+        "WITH r AS MATERIALIZED (SELECT tenant, redemption_id, handler, kind FROM effects "
         f"WHERE handler = :handler AND state = {State.PENDING} AND due_at <= {{now}} "
-        f"AND (leased_until IS NULL OR leased_until <= {{now}}) ORDER BY due_at LIMIT :limit {skip}) AS r "
+        f"AND (leased_until IS NULL {expired}) ORDER BY due_at LIMIT :limit {skip}) "
+        "UPDATE effects SET attempts = effects.attempts + 1, lease_number = effects.lease_number + 1, "
+        "lease_owner = CAST(:owner AS text), leased_until = {now} + CAST(:lease AS bigint) FROM r "
         f"WHERE {SAME_KEY} {RETURNING_KEY}, effects.lease_number, effects.attempts, effects.generation",
         handler=handler,
         owner=owner,

@@ -1,10 +1,11 @@
-"""What a database error means: an outage, our own fault, or the fault of the data (SQLSTATE and SQLite codes)."""
+"""What a database error means, by SQLSTATE and SQLite code: an outage, our own fault, or that of the data."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError
+import asyncpg
+from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from events.failures import Failure, Misconfigured, Unavailable
@@ -43,15 +44,14 @@ def failure_of(error: BaseException) -> Failure | None:
         return error if isinstance(error, (Unavailable, Misconfigured)) else None
     if isinstance(error, PoolTimeout):
         return Unavailable("database_busy", "no database connection became free in time")
-    for cause in _chain(error):
+    causes = list(_chain(error))
+    for cause in causes:
         if isinstance(cause, sqlite3.Error):
             return _sqlite_failure(cause)
         state = getattr(cause, "sqlstate", None)
         if isinstance(state, str):
             return _postgresql_failure(state, str(cause))
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return Unavailable("database_unavailable", "the database connection was lost")
-    return None
+    return next((failure for cause in causes if (failure := _connection_failure(cause))), None)
 
 
 @contextmanager
@@ -61,19 +61,30 @@ def failures_named() -> Iterator[None]:
         yield
     except Exception as error:
         failure = failure_of(error)
-        if failure is None and any(isinstance(cause, OSError) for cause in _chain(error)):
-            failure = Unavailable("database_unavailable", _one_line(error))
-        if (
-            failure is None
-            and type(error).__module__.startswith("asyncpg")
-            and not isinstance(error, ValueError)
-        ):
-            # asyncpg's InterfaceError has no SQLSTATE: the connection was closed under us. Its DataError,
-            # a ValueError, is a parameter it cannot encode: the data's fault.
-            failure = Unavailable("database_unavailable", _one_line(error))
         if failure is None or failure is error:
             raise
         raise failure from error
+
+
+def name_failures(engine: Engine) -> None:
+    """Have each statement raise its Failure itself, so that a handler's own OSError or TimeoutError is not
+    taken for the database's."""
+
+    @event.listens_for(engine, "handle_error")
+    def named(context: ExceptionContext) -> BaseException | None:
+        return failure_of(context.original_exception)
+
+
+def _connection_failure(error: BaseException) -> Failure | None:
+    """What has no SQLSTATE, as no server said it."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return Misconfigured("database_url", f"the database URL cannot be used: {_first_line(str(error))}")
+    # asyncpg's InterfaceError: the connection was closed under us. Its DataError, a ValueError as well, is a
+    # parameter it cannot encode: the data's fault. OSError includes TimeoutError: the server went silent.
+    ours = isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
+    if isinstance(error, OSError) or (ours and not isinstance(error, ValueError)):
+        return Unavailable("database_unavailable", f"{type(error).__name__}: {_first_line(str(error))}")
+    return None
 
 
 def _postgresql_failure(state: str, message: str) -> Failure | None:
@@ -105,7 +116,7 @@ def _sqlite_failure(error: sqlite3.Error) -> Failure | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps: SQLAlchemy keeps the driver's in `orig`, the driver its own in `__cause__`."""
+    """The error and what it wraps: SQLAlchemy's has the driver's in `orig`, that one its own in `__cause__`."""
     seen: list[BaseException] = []
     pending: list[BaseException | None] = [error]
     while pending:
@@ -120,7 +131,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _first_line(message: str) -> str:
     """Without DETAIL and statement, which may quote the data."""
     return message.splitlines()[0] if message else "no message"
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_first_line(str(error))}"

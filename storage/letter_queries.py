@@ -9,8 +9,8 @@ from storage.database import Transaction
 from storage.schema import LetterState
 
 LISTED = (
-    'id, state, reason, handler, redemption_id, customer_id, error, attempts, replays, topic, partition, "offset", '
-    "first_seen, last_seen"
+    "id, state, reason, handler, redemption_id, customer_id, error, attempts, replays, topic, partition, "
+    '"offset", first_seen, last_seen'
 )
 
 

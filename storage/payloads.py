@@ -37,11 +37,12 @@ def unpack_headers(packed: bytes) -> tuple[tuple[str, bytes], ...]:
 
 
 async def store_payloads(transaction: Transaction, payloads: dict[tuple[int, str, int], Payload]) -> None:
-    """Keep the record behind each event (tenant, redemption id, kind). One that is there stays, but is locked:
-    whoever is about to delete it then sees the effect that needs it."""
+    """Keep the record behind each event (tenant, redemption id, kind). One that is there stays, but is
+    locked: whoever is about to delete it then sees the effect that needs it."""
     await transaction.insert_each(
-        'INSERT INTO payloads (tenant, redemption_id, kind, topic, partition, "offset", timestamp, key, value, headers) '
-        "VALUES (:tenant, :redemption_id, :kind, :topic, :partition, :offset, :timestamp, :key, :value, :headers) "
+        'INSERT INTO payloads (tenant, redemption_id, kind, topic, partition, "offset", timestamp, key, '
+        "value, headers) VALUES (:tenant, :redemption_id, :kind, :topic, :partition, :offset, :timestamp, "
+        ":key, :value, :headers) "
         "ON CONFLICT (tenant, redemption_id, kind) DO UPDATE SET topic = payloads.topic",
         [
             dict(zip(EVENT, event, strict=True))
@@ -81,9 +82,10 @@ async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark])
     if not events:
         return
     # First the locks, then a new statement: an effect stored a moment ago must be seen.
+    lock = "FOR UPDATE OF p" if transaction.dialect == "postgresql" else ""
     await transaction.run(
         f"SELECT 1 FROM payloads p JOIN {{rows}} ON {SAME_EVENT} "
-        f"ORDER BY p.tenant, p.redemption_id, p.kind {'FOR UPDATE OF p' if transaction.dialect == 'postgresql' else ''}",
+        f"ORDER BY p.tenant, p.redemption_id, p.kind {lock}",
         events,
     )
     await transaction.run(

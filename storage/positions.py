@@ -23,9 +23,9 @@ async def store_positions(
     have stored the outcome of all that lies before what they say."""
     await transaction.run(
         "INSERT INTO positions (consumer_group, topic, partition, next_offset) "
-        "SELECT CAST(:group AS text), CAST(:topic AS text), r.partition, r.next_offset FROM {rows} WHERE true "
-        "ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET next_offset = excluded.next_offset "
-        "WHERE positions.next_offset < excluded.next_offset",
+        "SELECT CAST(:group AS text), CAST(:topic AS text), r.partition, r.next_offset FROM {rows} "
+        "WHERE true ON CONFLICT (consumer_group, topic, partition) "
+        "DO UPDATE SET next_offset = excluded.next_offset WHERE positions.next_offset < excluded.next_offset",
         Rows({"partition": "integer", "next_offset": "bigint"}, sorted(next_offsets.items())),
         group=group,
         topic=topic,

@@ -1,4 +1,4 @@
-"""A set of rows as the parameters of one statement, so that a batch costs statements, not round trips per row.
+"""A set of rows as the parameters of one statement, so that a batch costs no round trip per row.
 
 PostgreSQL takes one array a column (`unnest`), SQLite one JSON array of rows (`json_each`). Binary columns
 do not fit in JSON: flat inserts of those use executemany.
