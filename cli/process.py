@@ -20,7 +20,7 @@ from config.webhook_secrets import DEFAULT_TENANT
 from consumer.delivery import Delivery
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
-from consumer.waiting import Patience
+from consumer.waiting import GivenUp, Patience
 from consumer.work import EventWork, LetterWork, Work
 from consumer.worker import Worker, WorkerConfig
 from events.runtime import Runtime, SystemRuntime
@@ -171,9 +171,11 @@ class Process:
         """An ingress alone: not ready while the log is away, so that a load balancer asks elsewhere."""
         admin = self._log.admin()
         patience = Patience(self._progress, self._runtime)
+        self._progress.joined = True  # there is no group for it to wait for
         try:
             while not stop.is_set():
-                await patience.outlast("log", admin.ping, stop.is_set)
+                with suppress(GivenUp):
+                    await patience.outlast("log", admin.ping, stop)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
         finally:

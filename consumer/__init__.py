@@ -1,1 +1,1 @@
-"""The worker: fetch, decode, claim, apply, commit; delivery of pending effects; dead letters and their replay."""
+"""The worker: fetch, decode, claim, apply, commit; delivery of pending effects; dead letters, replay."""

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from consumer.isolation import apply_isolated
 from consumer.item import Item
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
-from events.failures import Failure, Malformed
+from events.event import RedemptionEvent
+from events.failures import Failure, Malformed, Refused
 from handlers.protocol import EffectHandler, Handlers, Skipped, TransactionalHandler
 from storage.database import Transaction
-from storage.dead_letters import Letter, store_letters
+from storage.dead_letters import Letter, clean, store_letters
 from storage.effects import Mark, delete_effects, has_dead, insert_effects, revive_effects, set_effects
 from storage.payloads import Payload, store_payloads
 from storage.positions import store_positions
@@ -32,6 +33,8 @@ class Batch:
         self._handlers = handlers
         self._group = group
         self._transaction = transaction
+        self._names = {handler.name for handler in handlers.transactional}
+        self._names |= {handler.name for handler in handlers.effect}
         self._owned: dict[Mark, int] = {}
         """Effects that are this batch's to do, with the item that asked first."""
         self.results: list[dict[str, str]] = [{} for _ in items]
@@ -44,9 +47,7 @@ class Batch:
     async def settle(self, topic: str, next_offsets: Mapping[int, int]) -> None:
         """Do all of it. Raises Unavailable or Misconfigured: then roll back and settle the batch anew."""
         await self._learn_names()
-        for item in self._items:
-            if isinstance(item.meaning, Malformed):
-                self.letters.append(letter_of(item, self._group, None, item.meaning, attempts=1))
+        self._set_aside()
         wanted = {handler.name: self._wanted_by(handler) for handler in self._handlers.transactional}
         asked = {handler.name: self._asked_of(handler) for handler in self._handlers.effect}
         await self._claim(wanted, asked)
@@ -56,10 +57,18 @@ class Batch:
         await self._store_letters()
         await store_positions(self._transaction, self._group, topic, next_offsets)
 
+    def _set_aside(self) -> None:
+        """Letters for what no handler of ours can take."""
+        for item in self._items:
+            if isinstance(item.meaning, Malformed):
+                self.letters.append(letter_of(item, self._group, None, item.meaning, attempts=1))
+            elif item.event and item.replay and item.replay.handler not in {None, *self._names}:
+                gone = Refused("unknown_handler", "the handler that this was replayed for does not run here")
+                self.letters.append(letter_of(item, self._group, item.replay.handler, gone, attempts=0))
+
     async def _learn_names(self) -> None:
-        handlers = {handler.name for handler in self._handlers.transactional}
-        handlers |= {handler.name for handler in self._handlers.effect}
-        await self._transaction.learn({item.tenant for item in self._items} | handlers | {DEAD_LETTER_TOPIC})
+        tenants = {item.tenant for item in self._items}
+        await self._transaction.learn(tenants | self._names | {DEAD_LETTER_TOPIC})
 
     def _wanted_by(self, handler: TransactionalHandler | EffectHandler) -> Marks:
         names = self._transaction.names
@@ -76,9 +85,11 @@ class Batch:
         return {index: mark for index, mark in asked.items() if self._wants(handler, index)}
 
     def _wants(self, handler: EffectHandler, index: int) -> bool:
-        event = self._items[index].event
+        _, _, event, replay = self._items[index]
+        if replay and replay.handler:
+            return True  # it did want this one, and an operator asks for it
         try:
-            return event is not None and handler.wants(event)
+            return isinstance(event, RedemptionEvent) and handler.wants(event)
         except Exception:
             # Its own doubt is not ours to judge: it is asked again when the effect runs, where a failure
             # has its tries and its dead letter.
@@ -89,21 +100,25 @@ class Batch:
         new: dict[Mark, State] = {}
         revived: dict[Mark, tuple[State, int]] = {}
         first: dict[Mark, int] = {}
+        replayed: dict[Mark, int] = {}
         own_marks = {handler.name for handler in self._handlers.transactional if handler.keeps_marks}
         for claims, state in ((wanted, State.DONE), (asked, State.PENDING)):
             for name, marks in claims.items():
                 for index, mark in marks.items():
-                    replay = self._items[index].replay
-                    if replay and replay.handler:
-                        revived.setdefault(mark, (state, replay.generation))
-                    elif name not in own_marks:
-                        new.setdefault(mark, state)
-                    first.setdefault(mark, index)
                     self.results[index][name] = "duplicate"
-        owned = await insert_effects(self._transaction, new) | await revive_effects(
-            self._transaction, revived
-        )
-        self._owned = {mark: first[mark] for mark in owned}
+                    replay = self._items[index].replay
+                    if name in own_marks:
+                        continue
+                    if replay is None or replay.handler is None:
+                        new.setdefault(mark, state)
+                        first.setdefault(mark, index)
+                    elif replay.generation > revived.get(mark, (state, 0))[1]:
+                        revived[mark] = (state, replay.generation)
+                        replayed[mark] = index
+        inserted = await insert_effects(self._transaction, new)
+        self._owned = {mark: first[mark] for mark in inserted}
+        for mark in await revive_effects(self._transaction, revived):
+            self._owned[mark] = replayed[mark]
 
     async def _apply(self, handler: TransactionalHandler, wanted: Marks) -> None:
         due = [index for index, mark in wanted.items() if self._is_due(handler, index, mark)]
@@ -125,7 +140,7 @@ class Batch:
             done.add(mark)
             self.results[index][handler.name] = f"skipped: {verdict.reason}" if verdict else "done"
             if isinstance(verdict, Skipped) and not handler.keeps_marks:
-                outcomes[mark] = (State.SKIPPED, 0, verdict.reason)
+                outcomes[mark] = (State.SKIPPED, 0, clean(verdict.reason))
         if handler.keeps_marks:
             # Its rows here only remember what it refused; what it has done it marks itself.
             outcomes = {mark: outcome for mark, outcome in outcomes.items() if mark not in done}
@@ -133,16 +148,11 @@ class Batch:
         await set_effects(self._transaction, outcomes)
 
     async def _forget_refusals(self, handler: str, done: set[Mark]) -> None:
-        if not done.isdisjoint(self._owned) or await has_dead(
-            self._transaction, self._transaction.names.id(handler)
-        ):
+        if await has_dead(self._transaction, self._transaction.names.id(handler)):
             await delete_effects(self._transaction, done)
 
     def _is_due(self, handler: TransactionalHandler, index: int, mark: Mark) -> bool:
-        replay = self._items[index].replay
-        if handler.keeps_marks and not (replay and replay.handler):
-            return True
-        return self._owned.get(mark) == index
+        return handler.keeps_marks or self._owned.get(mark) == index
 
     async def _keep_payloads(self, asked: Mapping[str, Marks]) -> None:
         """Keep the raw record of each event with a pending effect, for the tries to come."""
@@ -162,9 +172,12 @@ class Batch:
 
 
 async def bury(transaction: Transaction, letters: Sequence[Letter]) -> None:
-    """Store letters, each with the pending effect that puts it on the dead-letter topic."""
+    """Store letters, each with the pending effect that puts it on the dead-letter topic, once for each time
+    it died."""
     await store_letters(transaction, letters)
     await transaction.learn({letter.tenant for letter in letters} | {DEAD_LETTER_TOPIC})
     handler = transaction.names.id(DEAD_LETTER_TOPIC)
-    marks = [Mark(transaction.names.id(letter.tenant), letter.id, handler, LETTER_KIND) for letter in letters]
+    marks = {Mark(transaction.names.id(one.tenant), one.id, handler, LETTER_KIND): one for one in letters}
     await insert_effects(transaction, dict.fromkeys(marks, State.PENDING))
+    again = {mark: (State.PENDING, one.replays) for mark, one in marks.items() if one.replays}
+    await revive_effects(transaction, again, (State.DONE, State.DEAD))

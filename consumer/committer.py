@@ -6,11 +6,9 @@ from collections.abc import Mapping
 import structlog
 
 from broker.protocols import Consumer, Fenced
-from consumer.progress import Progress
-from events.failures import Unavailable
+from consumer.waiting import Patience
 
 log = structlog.get_logger(__name__)
-RETRY_SECONDS = 1.0
 
 
 class OffsetCommitter:
@@ -19,9 +17,9 @@ class OffsetCommitter:
     A commit that fails harms nothing: the next one covers it, and the database's positions are ahead of it.
     """
 
-    def __init__(self, consumer: Consumer, progress: Progress) -> None:
+    def __init__(self, consumer: Consumer, patience: Patience) -> None:
         self._consumer = consumer
-        self._progress = progress
+        self._patience = patience
         self._epoch = 0
         self._offsets: dict[int, int] = {}
         self._noted = asyncio.Event()
@@ -38,27 +36,19 @@ class OffsetCommitter:
         """Commit whatever is noted, until cancelled."""
         while True:
             await self._noted.wait()
-            try:
-                await self.flush()
-            except Unavailable as unavailable:
-                self._progress.trouble("offset commit", str(unavailable))
-                await asyncio.sleep(RETRY_SECONDS)
+            self._noted.clear()
+            await self._patience.outlast("offset commit", self.flush)
 
     async def flush(self) -> None:
-        """Commit now what is noted. Raises Unavailable, keeping it noted."""
+        """Commit now what is noted. Raises what the commit raises, keeping it noted, unless fenced."""
         async with self._committing:
             epoch, offsets = self._epoch, dict(self._offsets)
-            self._noted.clear()
             if not offsets:
                 return
             try:
                 await self._consumer.commit(epoch, offsets)
             except Fenced:
                 log.info("commit_fenced", partitions=sorted(offsets))
-            except Unavailable:
-                self._noted.set()
-                raise
-            self._progress.clear("offset commit")
             if epoch == self._epoch:
                 # Newer offsets may have been noted while the commit was under way: those stay.
                 self._offsets = {p: offset for p, offset in self._offsets.items() if offsets.get(p) != offset}

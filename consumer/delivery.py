@@ -1,20 +1,18 @@
 """Delivers the pending effects of one handler: leases what is due, runs it, stores how it went."""
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
-from consumer.letters import sentence_of
+from consumer.attempts import Attempts, Ended
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
-from consumer.waiting import Patience
-from consumer.work import Buried, Work
-from events.failures import Refused, Unavailable
+from consumer.waiting import Patience, set_within
+from consumer.work import Work
 from events.runtime import Runtime
-from handlers.protocol import Skipped
 from storage.database import Database, Transaction
-from storage.effects import Lease, Mark, Result, lease_due, renew_leases, store_results
+from storage.effects import Lease, Mark, lease_due, renew_leases, store_results
 from storage.payloads import drop_settled_payloads
 from storage.schema import State
 
@@ -24,10 +22,19 @@ LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 POLL_SECONDS = 1.0
 """How soon a retry that fell due, or work that a lost worker left, is looked for."""
+SETTLING_SECONDS = 10.0
+"""After an outage others may still have to store what they did: their leases, which nobody could renew, are
+left alone for so long."""
+
+
+class Exchanged(NamedTuple):
+    leases: list[Lease]
+    loads: dict[Mark, Any]
+    lost: list[Lease]
 
 
 class Delivery:
-    """Owns the attempts that run in this worker, at most `work.concurrency` at a time.
+    """Owns the leases of one handler's effects in this worker.
 
     Leases, not tasks, say whose an effect is: a worker that was frozen finds its word no longer counts.
     """
@@ -40,12 +47,11 @@ class Delivery:
         self._database = database
         self._runtime = runtime
         self._patience = Patience(progress, runtime)
-        self._metrics = metrics
         self._owner = runtime.token()
-        self._running: dict[Mark, tuple[Lease, asyncio.Task[None]]] = {}
-        self._ended: list[tuple[Result, Buried | None]] = []
-        """Attempts that ended, not stored yet."""
+        self._attempts = Attempts(work, runtime, metrics, self.wake)
         self._awake = asyncio.Event()
+        self._renewed = 0.0
+        self._in_touch_since: float | None = None
 
     def wake(self) -> None:
         """There may be something to do before the next poll."""
@@ -56,12 +62,9 @@ class Delivery:
         stopping = asyncio.create_task(self._wake_at(stop))
         try:
             async with asyncio.TaskGroup() as tasks:
-                renewing = tasks.create_task(self._renew(), name=f"renew {self.handler}")
-                while not (stop.is_set() and not self._running and not self._ended):
-                    full = await self._exchange(stop, tasks)
-                    if not full:
-                        await self._pause()
-                renewing.cancel()
+                while not (stop.is_set() and self._attempts.none):
+                    if not await self._exchange(stop, tasks):
+                        await set_within(self._awake, POLL_SECONDS)
         finally:
             stopping.cancel()
 
@@ -69,126 +72,53 @@ class Delivery:
         await stop.wait()
         self.wake()
 
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(POLL_SECONDS):
-                await self._awake.wait()
-        except TimeoutError:
-            pass
-
     async def _exchange(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> bool:
-        """One transaction: store what ended, lease what is due. Returns whether there may be more at once."""
+        """One transaction: store what ended, keep what runs, lease what is due. Returns whether there may be
+        more at once."""
         self._awake.clear()
-        ended = list(self._ended)
-        free = 0 if stop.is_set() else self._work.concurrency - len(self._running)
-        if not ended and not free:
+        ended = list(self._attempts.ended)
+        running = self._attempts.leases() if self._renewal_is_due() else []
+        free = 0 if stop.is_set() else self._work.concurrency - self._attempts.count
+        if not ended and not running and not free:
             return False
-        leases, loads = await self._patience.outlast(
-            f"effects of {self.handler}", lambda: self._in_transaction(ended, free)
+        exchanged = await self._patience.outlast(
+            f"effects of {self.handler}", lambda: self._in_transaction(ended, running, free)
         )
-        del self._ended[: len(ended)]
-        for lease in leases:
-            self._start(lease, loads.get(lease.mark), tasks)
-        return 0 < free == len(leases)
+        del self._attempts.ended[: len(ended)]
+        for lost in exchanged.lost:
+            self._attempts.cancel(lost)
+        for lease in exchanged.leases:
+            self._attempts.start(lease, exchanged.loads.get(lease.mark), tasks)
+        return 0 < free == len(exchanged.leases)
 
-    async def _in_transaction(
-        self, ended: list[tuple[Result, Buried | None]], free: int
-    ) -> tuple[list[Lease], dict[Mark, Any]]:
+    def _renewal_is_due(self) -> bool:
+        return self._runtime.monotonic() - self._renewed >= RENEW_SECONDS
+
+    async def _in_transaction(self, ended: list[Ended], running: list[Lease], free: int) -> Exchanged:
+        since, self._in_touch_since = self._in_touch_since, None
+        now = self._runtime.monotonic()
         async with self._database.transaction() as transaction:
-            handler = transaction.names.find(self.handler)
-            if handler is None:
-                return [], {}
             await self._store(transaction, ended)
-            leases = await lease_due(transaction, handler, self._owner, free, LEASE_SECONDS) if free else []
-            return leases, await self._work.load(transaction, leases) if leases else {}
+            # Before others are leased: ours must not look expired, for then we would lease them once more.
+            held = await renew_leases(transaction, self._owner, running, LEASE_SECONDS)
+            settled = since is not None and now - since >= SETTLING_SECONDS
+            leases = await self._lease(transaction, free, take_over=settled) if free else []
+            loads = await self._work.load(transaction, leases) if leases else {}
+        self._in_touch_since = now if since is None else since
+        self._renewed = now if running else self._renewed
+        return Exchanged(leases, loads, [lease for lease in running if lease.mark not in held])
 
-    async def _store(self, transaction: Transaction, ended: list[tuple[Result, Buried | None]]) -> None:
-        ours = await store_results(transaction, self._owner, [result for result, _ in ended])
-        buried = [grave for result, grave in ended if grave and result.lease.mark in ours]
-        if buried:
+    async def _lease(self, transaction: Transaction, free: int, *, take_over: bool) -> list[Lease]:
+        handler = transaction.names.find(self.handler)
+        if handler is None:
+            return []
+        return await lease_due(transaction, handler, self._owner, free, LEASE_SECONDS, take_over=take_over)
+
+    async def _store(self, transaction: Transaction, ended: list[Ended]) -> None:
+        ours = await store_results(transaction, self._owner, [one.result for one in ended])
+        told = [one for one in ended if one.result.lease.mark in ours]
+        if buried := [one.buried for one in told if one.buried]:
             await self._work.bury(transaction, buried)
-        settled = [
-            result.lease.mark
-            for result, _ in ended
-            if result.state is not State.PENDING and result.lease.mark in ours
-        ]
-        await drop_settled_payloads(transaction, settled)
-
-    def _start(self, lease: Lease, load: Any, tasks: asyncio.TaskGroup) -> None:
-        task = tasks.create_task(self._attempt(lease, load), name=f"attempt {self.handler}")
-        self._running[lease.mark] = (lease, task)
-        self._metrics.running.labels(self.handler).set(len(self._running))
-
-    async def _attempt(self, lease: Lease, load: Any) -> None:
-        try:
-            self._ended.append(await self._outcome(lease, load))
-        finally:
-            del self._running[lease.mark]
-            self._metrics.running.labels(self.handler).set(len(self._running))
-            self.wake()
-
-    async def _outcome(self, lease: Lease, load: Any) -> tuple[Result, Buried | None]:
-        most = self._work.retry.attempts
-        try:
-            if load is None:
-                raise Refused("payload_missing", "the record behind this effect is gone")
-            if most is not None and lease.attempts > most:
-                # Every try so far ended with its worker: perhaps it is what ends them.
-                raise Refused("attempts_used_up", f"no answer from any of {most} tries")
-            async with asyncio.timeout(self._work.timeout):
-                skipped = await self._work.run(load, lease)
-        except Refused as refused:
-            return self._given_up(lease, load, refused)
-        except Exception as error:
-            if most is not None and lease.attempts >= most:
-                return self._given_up(lease, load, error)
-            return self._again(lease, error), None
-        return self._done(lease, skipped), None
-
-    def _done(self, lease: Lease, skipped: Skipped | None) -> Result:
-        self._metrics.attempts.labels(self.handler, "skipped" if skipped else "done").inc()
-        if skipped:
-            return Result(lease, State.SKIPPED, error=skipped.reason)
-        return Result(lease, State.DONE)
-
-    def _given_up(self, lease: Lease, load: Any, error: Exception) -> tuple[Result, Buried]:
-        self._metrics.attempts.labels(self.handler, "dead").inc()
-        log.warning("effect_dead", handler=self.handler, attempts=lease.attempts, error=type(error).__name__)
-        return Result(lease, State.DEAD, error=_told(error)), Buried(lease, load, error)
-
-    def _again(self, lease: Lease, error: Exception) -> Result:
-        self._metrics.attempts.labels(self.handler, "failed").inc()
-        wait = self._work.retry.wait(lease.attempts, self._runtime.random())
-        if isinstance(error, Unavailable) and error.retry_after is not None:
-            wait = max(wait, error.retry_after)
-        log.info(
-            "effect_failed",
-            handler=self.handler,
-            attempts=lease.attempts,
-            wait=round(wait, 1),
-            error=_told(error),
+        await drop_settled_payloads(
+            transaction, [one.result.lease.mark for one in told if one.result.state is not State.PENDING]
         )
-        return Result(lease, State.PENDING, wait=int(wait * 1000), error=_told(error))
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            leases = [lease for lease, _ in self._running.values()]
-            if leases:
-                held = await self._patience.outlast(f"leases of {self.handler}", lambda: self._extend(leases))
-                self._cancel_lost(leases, held)
-
-    async def _extend(self, leases: list[Lease]) -> set[Mark]:
-        async with self._database.transaction() as transaction:
-            return await renew_leases(transaction, self._owner, leases, LEASE_SECONDS)
-
-    def _cancel_lost(self, leases: list[Lease], held: set[Mark]) -> None:
-        for lease in leases:
-            running = self._running.get(lease.mark)
-            if lease.mark not in held and running and running[0] == lease:
-                log.warning("lease_lost", handler=self.handler)
-                running[1].cancel()
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {sentence_of(error)}"

@@ -1,4 +1,4 @@
-"""Places the held partitions, fetches from them, and decodes the next batch while the database works on one."""
+"""Places the held partitions, fetches from them, and decodes the next batch while this one is settled."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,6 +21,12 @@ log = structlog.get_logger(__name__)
 FETCH_SECONDS = 0.5
 
 
+class IntakeConfig(NamedTuple):
+    group: str
+    topic: str
+    max_records: int
+
+
 class Fetched(NamedTuple):
     """A decoded batch and the assignment it belongs to."""
 
@@ -36,18 +42,14 @@ class Intake:
         self,
         consumer: Consumer,
         database: Database,
-        group: str,
-        topic: str,
-        max_records: int,
+        config: IntakeConfig,
         places: Places,
         progress: Progress,
         patience: Patience,
     ) -> None:
         self._consumer = consumer
         self._database = database
-        self._group = group
-        self._topic = topic
-        self._max_records = max_records
+        self._config = config
         self._places = places
         self._progress = progress
         self._patience = patience
@@ -85,41 +87,41 @@ class Intake:
     async def _fetch(self) -> Fetched:
         await self._place()
         try:
-            epoch, records = await unbroken_fetch(self._consumer, self._max_records)
+            epoch, records = await unbroken_fetch(self._consumer, self._config.max_records)
         except Misconfigured:
             self._places.lose()  # one partition's place is no more: place all anew, which says which
             raise
-        items = [read_item(record, self._group) for record in records]
+        items = [read_item(record, self._config.group) for record in records]
         next_offsets = {record.partition: record.next_offset for record in records}
         self._places.note_fetched(epoch, next_offsets)
         return Fetched(epoch, items, next_offsets)
 
     async def _place(self) -> None:
         """Give every newly held partition its place."""
-        epoch, held = self._consumer.assignment()
+        epoch, held, joined = self._consumer.assignment()
         if epoch != self._places.epoch:
             log.info("assigned", epoch=epoch, partitions=sorted(held))
             self._let_go(held)
             self._places.begin(epoch)
+            self._look_again = True
         out = set() if self._look_again else self._halted
         if new := sorted(held - self._places.fetched.keys() - out):
             self._look_again = False
             await self._place_new(epoch, new)
         # Only now, as reading the positions has shown that the database is there.
-        self._progress.joined = epoch > 0
+        self._progress.joined = joined
 
     def _let_go(self, held: frozenset[int]) -> None:
-        for partition in (self._places.fetched.keys() | self._halted) - held:
-            self._progress.moved(name_of(partition))
+        for partition in self._halted - held:
             self._progress.forget(name_of(partition))
-        self._halted.clear()
+        self._halted &= held
         self.placed.set()
 
     async def _place_new(self, epoch: int, new: list[int]) -> None:
         committed = await self._consumer.committed(new)
         bounds = await self._consumer.bounds(new)
         async with self._database.snapshot() as snapshot:
-            stored = await positions(snapshot, self._group, self._topic)
+            stored = await positions(snapshot, self._config.group, self._config.topic)
         if self._consumer.assignment().epoch != epoch:
             return
         for partition in new:
@@ -134,7 +136,7 @@ class Intake:
             self._places.place(partition, start)
             self._halted.discard(partition)
             self._progress.clear(name_of(partition))
-        self.placed.set()
+            self.placed.set()
 
 
 def name_of(partition: int) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from events.event import RedemptionEvent
-from events.failures import Failure, Refused
+from events.failures import Failure, Misconfigured, Refused, Unavailable
 from handlers.protocol import Skipped, TransactionalHandler
 from storage.database import Transaction
-from storage.errors import failure_of
 
 Verdict = Refused | Skipped | Exception
 
@@ -22,8 +21,9 @@ async def apply_isolated(
     """
     try:
         return await _in_savepoint(handler, events, transaction)
+    except (Unavailable, Misconfigured):
+        raise
     except Exception as error:
-        _raise_if_not_the_events_fault(error)
         if len(events) == 1:
             return await _once_more(handler, events, transaction, error)
     middle = len(events) // 2
@@ -35,13 +35,11 @@ async def apply_isolated(
 async def _in_savepoint(
     handler: TransactionalHandler, events: Sequence[RedemptionEvent], transaction: Transaction
 ) -> dict[int, Verdict]:
-    notes = len(transaction.notes)
-    try:
-        async with transaction.savepoint():
-            return dict(await handler.apply(events, transaction))
-    except Exception:
-        del transaction.notes[notes:]
-        raise
+    async with transaction.savepoint():
+        verdicts: dict[int, Verdict] = dict(await handler.apply(events, transaction))
+        if wrong := [verdict for verdict in verdicts.values() if not isinstance(verdict, (Refused, Skipped))]:
+            raise TypeError(f"{handler.name} returned a {type(wrong[0]).__name__} as its verdict")
+        return verdicts
 
 
 async def _once_more(
@@ -54,14 +52,7 @@ async def _once_more(
         return {0: error}
     try:
         return await _in_savepoint(handler, events, transaction)
+    except (Unavailable, Misconfigured):
+        raise
     except Exception as again:
-        _raise_if_not_the_events_fault(again)
         return {0: again}
-
-
-def _raise_if_not_the_events_fault(error: Exception) -> None:
-    failure = failure_of(error)
-    if failure is error:
-        raise error
-    if failure is not None:
-        raise failure from error

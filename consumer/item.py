@@ -1,16 +1,24 @@
 """One record as the worker sees it: decoded, or the reason why it is not, and whether it is a replay."""
 
 import re
+import uuid
 from typing import NamedTuple
 
+import structlog
+
 from broker.protocols import Record
+from consumer.letter_record import original_headers
 from events.decode import decode
 from events.event import Ignored, RedemptionEvent
 from events.failures import Malformed
 from storage.payloads import Payload
 
+log = structlog.get_logger(__name__)
+
 DEFAULT_TENANT = "default"
 TENANT = re.compile(r"[a-z0-9-]{1,63}")
+GENERATION = re.compile(r"[1-9][0-9]{0,8}")
+LONGEST_HANDLER = 100
 REPLAY_GROUP = "redemptions-replay-group"
 REPLAY_LETTER = "redemptions-replay-letter"
 REPLAY_GENERATION = "redemptions-replay-generation"
@@ -44,8 +52,9 @@ class Item(NamedTuple):
 
     @property
     def payload(self) -> Payload:
+        """What effects need. Not that it was a replay: another handler's effects may share it."""
         topic, partition, offset, timestamp, key, value, headers = self.record
-        return Payload(topic, partition, offset, timestamp, key, value, tuple(headers))
+        return Payload(topic, partition, offset, timestamp, key, value, tuple(original_headers(headers)))
 
     @property
     def event(self) -> RedemptionEvent | None:
@@ -55,17 +64,21 @@ class Item(NamedTuple):
 def read_item(record: Record, group: str) -> Item:
     """Never raises, whatever the record holds: what is wrong with it is its meaning."""
     tenant = _text(record, "tenant") or DEFAULT_TENANT
+    fit_tenant = tenant if TENANT.fullmatch(tenant) else DEFAULT_TENANT
+    replay = None
     try:
         replay, asked_by = _replay(record)
-        if not TENANT.fullmatch(tenant):
+        if tenant != fit_tenant:
             raise Malformed("unfit_tenant", "the tenant header is not a tenant's name")
         if asked_by not in (None, group):
             return Item(record, tenant, ForOthers(asked_by), replay)
         return Item(record, tenant, decode(record.value, tenant), replay)
     except Malformed as malformed:
-        return Item(
-            record, tenant if TENANT.fullmatch(tenant) else DEFAULT_TENANT, malformed, _replay_or_none(record)
-        )
+        return Item(record, fit_tenant, malformed, replay)
+    except Exception as error:
+        # A fault of the decoder's. Raised, it would stop the partition for one record's sake.
+        log.exception("decoder_error", partition=record.partition, offset=record.offset)
+        return Item(record, fit_tenant, Malformed("decoder_error", type(error).__name__), replay)
 
 
 def _replay(record: Record) -> tuple[Replay | None, str | None]:
@@ -73,16 +86,18 @@ def _replay(record: Record) -> tuple[Replay | None, str | None]:
     if letter is None:
         return None, None
     generation = _text(record, REPLAY_GENERATION) or ""
-    if not generation.isascii() or not generation.isdigit() or len(generation) > 9:
+    handler = _text(record, REPLAY_HANDLER)
+    fit = handler is None or (handler.isprintable() and len(handler) <= LONGEST_HANDLER)
+    if not fit or not _is_uuid(letter) or not GENERATION.fullmatch(generation):
         raise Malformed("unfit_replay", "the replay headers are not whole")
-    return Replay(letter, int(generation), _text(record, REPLAY_HANDLER)), _text(record, REPLAY_GROUP)
+    return Replay(letter, int(generation), handler), _text(record, REPLAY_GROUP)
 
 
-def _replay_or_none(record: Record) -> Replay | None:
+def _is_uuid(text: str) -> bool:
     try:
-        return _replay(record)[0]
-    except Malformed:
-        return None
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _text(record: Record, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The dead-letter topic's record: original value, key and headers, and what Spring Kafka calls its headers."""
+"""The dead-letter topic's record: original value, key and headers, and Spring Kafka's own headers."""
 
 from collections.abc import Iterable
 

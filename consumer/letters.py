@@ -4,29 +4,23 @@ from broker.protocols import Record
 from consumer.item import Item
 from events.failures import Failure
 from events.keys import ids_of
-from storage.dead_letters import Letter, letter_id
+from storage.dead_letters import Letter, clean, letter_id
 
 DEAD_LETTER_TOPIC = "dead-letter-topic"
 """The handler of the effect that puts a letter on the dead-letter topic."""
+LONGEST_REASON = 100
 
 
-def letter_of(
-    item: Item,
-    group: str,
-    handler: str | None,
-    error: Exception,
-    attempts: int,
-    generation: int | None = None,
-) -> Letter:
+def letter_of(item: Item, group: str, handler: str | None, error: Exception, attempts: int) -> Letter:
     """The letter for `handler`, or for nobody when the record was Malformed.
 
     A replayed record that dies again in the same handler is the same letter, one generation on.
     """
     record, event, replay = item.record, item.event, item.replay
-    same = replay is not None and replay.handler == handler
+    again = replay if replay is not None and replay.handler == handler else None
     redemption_id, customer_id = ids_of(record.value)
     return Letter(
-        id=replay.letter if same and replay else origin_id(record, group, handler),
+        id=again.letter if again else origin_id(record, group, handler),
         consumer_group=group,
         topic=record.topic,
         partition=record.partition,
@@ -37,11 +31,11 @@ def letter_of(
         kind=event.kind.value if event else None,
         redemption_id=event.redemption_id if event else redemption_id,
         customer_id=customer_id,
-        reason=error.reason if isinstance(error, Failure) else "handler_error",
+        reason=clean(error.reason, LONGEST_REASON) if isinstance(error, Failure) else "handler_error",
         error_class=f"{type(error).__module__}.{type(error).__qualname__}",
         error=sentence_of(error),
         attempts=attempts,
-        replays=generation if generation is not None else replay.generation if same and replay else 0,
+        replays=again.generation if again else 0,
         key=record.key,
         value=record.value,
         headers=tuple(record.headers),
@@ -49,8 +43,15 @@ def letter_of(
 
 
 def sentence_of(error: Exception) -> str:
-    """One line about an error. Never more: a database's DETAIL line and a statement's parameters quote the data."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """One line about an error, fit to be stored and logged.
+
+    Never more: a database's DETAIL line and a statement's parameters quote the data.
+    """
+    try:
+        lines = str(error).splitlines()
+    except Exception:
+        lines = []
+    return clean(lines[0] if lines else type(error).__name__)
 
 
 def origin_id(record: Record, group: str, handler: str | None) -> str:

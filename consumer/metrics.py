@@ -1,4 +1,4 @@
-"""The worker's metrics. Labels hold handler names, reason codes and partitions, never what an event supplied."""
+"""The worker's metrics. Labels hold handler names, reason codes, partitions: nothing an event supplied."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -27,7 +27,7 @@ class WorkerMetrics:
             "redemptions_batch_seconds", "From fetched to committed", buckets=BATCH_SECONDS, registry=registry
         )
         self.lag = Gauge(
-            "redemptions_lag_records", "Records not settled yet", ["partition"], registry=registry
+            "redemptions_lag_records", "Records in the log not settled yet", ["partition"], registry=registry
         )
         self.settled_at = Gauge(
             "redemptions_last_settled_timestamp_seconds", "When a batch was last settled", registry=registry

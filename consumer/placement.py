@@ -1,4 +1,4 @@
-"""Where to start reading a partition: never past what the database knows, never silently past what the log lost."""
+"""Where to start reading a partition: never past what the database knows, nor silently past what was lost."""
 
 from broker.protocols import Bounds
 from events.failures import Misconfigured

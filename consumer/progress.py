@@ -50,6 +50,14 @@ class Progress:
         if self._troubles.pop(name, None) is not None:
             log.info("recovered", what=name)
 
+    def forget(self, name: str) -> None:
+        """Nobody waits for this any more, whatever became of it."""
+        self._begun.pop(name, None)
+        self._troubles.pop(name, None)
+
+    def waits_for(self, name: str) -> bool:
+        return name in self._troubles
+
     def stalled(self, name: str) -> None:
         """Records are there for `name`, but none arrive."""
         self._stalled.setdefault(name, self._runtime.monotonic())

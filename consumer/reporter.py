@@ -31,10 +31,12 @@ class Reporter:
     def begin(self) -> float:
         return self._runtime.monotonic()
 
-    def settled(self, items: Sequence[Item], batch: Batch, began: float, lag: Mapping[int, int]) -> None:
+    def settled(self, items: Sequence[Item], batch: Batch, began: float) -> None:
         seconds = self._runtime.monotonic() - began
         meanings = Counter(meaning_of(item) for item in items)
-        results = Counter((name, word(text)) for told in batch.results for name, text in told.items())
+        results: Counter[tuple[str, str]] = Counter()
+        for (name, text), count in Counter(pair for told in batch.results for pair in told.items()).items():
+            results[name, word(text)] += count
         log.info(
             "batch_settled",
             records=len(items),
@@ -53,17 +55,29 @@ class Reporter:
             self._metrics.results.labels(name, result).inc(count)
         for letter in batch.letters:
             self._metrics.letters.labels(letter.handler or "", letter.reason).inc()
-        for partition, records in lag.items():
-            self._metrics.lag.labels(str(partition)).set(records)
+            log.warning(
+                "dead_letter",
+                id=letter.id,
+                handler=letter.handler,
+                reason=letter.reason,
+                error=letter.error,
+                partition=letter.partition,
+                offset=letter.offset,
+            )
         if self._observers:
-            notes: dict[tuple[str, str], list[str]] = defaultdict(list)
-            for note in batch.notes:
-                notes[note.tenant, note.redemption_id].append(note.text)
-            outcomes = [
-                outcome_of(item, told, notes) for item, told in zip(items, batch.results, strict=True)
-            ]
-            for observer in self._observers:
+            self._tell_observers(items, batch)
+
+    def _tell_observers(self, items: Sequence[Item], batch: Batch) -> None:
+        notes: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for note in batch.notes:
+            notes[note.tenant, note.redemption_id].append(note.text)
+        outcomes = [outcome_of(item, told, notes) for item, told in zip(items, batch.results, strict=True)]
+        for observer in self._observers:
+            try:
                 observer.settled(outcomes)
+            except Exception:
+                # All is stored: what watches the work must not be able to end it.
+                log.exception("observer_failed", observer=type(observer).__name__)
 
     def _type_label(self, type_: str) -> str:
         if len(self._types) < MOST_TYPES:

@@ -1,10 +1,12 @@
 """Waiting out what is away: tried again with growing pauses, for as long as it takes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from consumer.progress import Progress
 from events.failures import Misconfigured, Unavailable
@@ -18,6 +20,10 @@ LONGEST_SECONDS = 5.0
 MISCONFIGURED_SECONDS = 10.0
 
 
+class GivenUp(Exception):
+    """Nobody needs the result any more."""
+
+
 class Patience:
     """Runs work until it succeeds; meanwhile the worker is not ready and says why."""
 
@@ -26,33 +32,38 @@ class Patience:
         self._runtime = runtime
 
     async def outlast(
-        self, name: str, work: Callable[[], Awaitable[T]], given_up: Callable[[], bool] = lambda: False
+        self, name: str, work: Callable[[], Awaitable[T]], given_up: asyncio.Event | None = None
     ) -> T:
-        """The result of `work`. Raises its last error only once `given_up()` says there is no more point."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Exception),
-            stop=lambda _: given_up(),
-            wait=self._pause,
-            before_sleep=lambda state: self._tell(name, state),
-            reraise=True,
-        )
+        """The result of `work`. Raises GivenUp instead of trying (again) once `given_up` is set."""
+        over = given_up or asyncio.Event()
 
         async def step() -> T:
+            if over.is_set():
+                raise GivenUp
             with self._progress.step(name):
                 return await work()
 
-        result: T = await retrying(step)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_can_pass),
+            wait=self._pause,
+            sleep=lambda seconds: set_within(over, seconds),
+            before_sleep=lambda state: self._tell(name, state),
+        )
+        try:
+            result: T = await retrying(step)
+        except BaseException:
+            self._progress.forget(name)
+            raise
         self._progress.clear(name)
         return result
 
     def _pause(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
         growth: int = min(state.attempt_number - 1, 16)
-        longest = MISCONFIGURED_SECONDS if isinstance(error, Misconfigured) else LONGEST_SECONDS
+        longest = MISCONFIGURED_SECONDS if isinstance(_error(state), Misconfigured) else LONGEST_SECONDS
         return min(longest, FIRST_SECONDS * 2.0**growth) * (0.5 + self._runtime.random() / 2)
 
     def _tell(self, name: str, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
+        error = _error(state)
         if isinstance(error, (Unavailable, Misconfigured)):
             self._progress.trouble(name, str(error))
             return
@@ -60,3 +71,18 @@ class Patience:
         # and a watchdog tells whoever watches that nothing moves.
         log.error("unexpected_error", what=name, exc_info=error)
         self._progress.trouble(name, f"unexpected {type(error).__name__}")
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _can_pass(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(error, GivenUp)
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

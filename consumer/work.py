@@ -1,6 +1,6 @@
 """What a delivery delivers: an event to an effect handler, or a dead letter to its topic."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from broker.protocols import Producer, Record, TooLarge
@@ -11,7 +11,7 @@ from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.failures import Refused
 from handlers.protocol import Attempt, EffectHandler, Retry, Skipped
 from storage.database import Transaction
-from storage.dead_letters import StoredLetter, load_letters
+from storage.dead_letters import Letter, LetterEvent, StoredLetter, event_of, letters_of_effects, load_letters
 from storage.effects import Lease, Mark
 from storage.payloads import load_payloads
 
@@ -70,14 +70,27 @@ class EventWork:
         return await self._run(Attempt(event, load.record.value, lease.attempts, key))
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
-        letters = [
-            letter_of(
-                one.load, self._group, self.handler, one.error, one.lease.attempts, one.lease.generation
-            )
+        letters = {
+            one.lease: letter_of(one.load, self._group, self.handler, one.error, one.lease.attempts)
             for one in buried
             if one.load is not None
-        ]
-        await bury(transaction, letters)
+        }
+        known = await self._known(transaction, letters)
+        await bury(
+            transaction,
+            [
+                letter._replace(id=known.get(event_of(letter), letter.id), replays=lease.generation)
+                for lease, letter in letters.items()
+            ],
+        )
+
+    async def _known(
+        self, transaction: Transaction, letters: Mapping[Lease, Letter]
+    ) -> dict[LetterEvent, str]:
+        """The letters of those that died before. The payload cannot tell which: it may be another record of
+        the same event."""
+        again = [event_of(letter) for lease, letter in letters.items() if lease.generation]
+        return await letters_of_effects(transaction, self._group, self.handler, again) if again else {}
 
 
 class LetterWork:

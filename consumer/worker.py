@@ -1,4 +1,4 @@
-"""The worker: fetch, decode, settle in one transaction a batch, commit; and how it starts, drains and ends."""
+"""The worker: fetch, decode, settle in one transaction a batch, commit; and how it starts, drains, ends."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,11 +10,13 @@ from broker.protocols import Consumer
 from consumer.batch import Batch
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
-from consumer.intake import Fetched, Intake
+from consumer.intake import Fetched, Intake, IntakeConfig
 from consumer.metrics import WorkerMetrics
+from consumer.places import Places
 from consumer.progress import Progress
 from consumer.reporter import Reporter
-from consumer.waiting import Patience
+from consumer.waiting import GivenUp, Patience
+from consumer.watch import Watch
 from events.runtime import Runtime
 from handlers.protocol import Handlers
 from storage.database import Database
@@ -22,15 +24,16 @@ from storage.database import Database
 log = structlog.get_logger(__name__)
 
 
+COMMIT_SHARE = 0.25
+"""The part of the drain time that is kept for the last commit."""
+
+
 class WorkerConfig(NamedTuple):
     group: str
     topic: str
     drain_seconds: float
+    """From being told to stop until the last commit has ended."""
     max_records: int = 2000
-
-
-class Released(Exception):
-    """The partitions of this batch have gone while it was waiting: somebody else settles it."""
 
 
 class Worker:
@@ -52,18 +55,21 @@ class Worker:
         self._handlers = handlers
         self._deliveries = {delivery.handler: delivery for delivery in deliveries}
         self._config = config
-        self._patience = Patience(progress, runtime)
-        self._intake = Intake(
-            consumer, database, config.group, config.topic, config.max_records, progress, runtime
-        )
-        self._committer = OffsetCommitter(consumer, progress)
+        self._places = Places()
+        self._patience = patience = Patience(progress, runtime)
+        intake = IntakeConfig(config.group, config.topic, config.max_records)
+        self._intake = Intake(consumer, database, intake, self._places, progress, patience)
+        self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
+        self._committer = OffsetCommitter(consumer, patience)
         self._reporter = Reporter(handlers, metrics, runtime)
         self._released = 0
         """Batches of this epoch and earlier are not begun any more."""
-        self._abandoned = 0
-        """Batches of this epoch and earlier are not even tried again."""
+        self._abandoned = asyncio.Event()
+        """Set when the batch in hand is not to be tried again."""
         self._idle = asyncio.Event()
         self._idle.set()
+        self._deadline: float | None = None
+        """When all must have ended, by the loop's clock; None: not stopping."""
 
     async def join(self) -> None:
         """Join the consumer group. Raises Unavailable or Misconfigured; may be tried again."""
@@ -75,10 +81,12 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 beside = [
                     tasks.create_task(self._committer.run(), name="commit"),
-                    tasks.create_task(self._intake.watch(), name="watch"),
+                    tasks.create_task(self._watch.run(), name="watch"),
                 ]
-                tasks.create_task(self._intake.fetch_until(stop), name="fetch")
-                work = [tasks.create_task(self._settle_all(), name="settle")]
+                work = [
+                    tasks.create_task(self._intake.fetch_until(stop), name="fetch"),
+                    tasks.create_task(self._settle_all(), name="settle"),
+                ]
                 work += [
                     tasks.create_task(delivery.run(stop), name=f"deliver {name}")
                     for name, delivery in self._deliveries.items()
@@ -91,14 +99,14 @@ class Worker:
             await self._consumer.stop()
 
     async def _drain(self, work: list[asyncio.Task[None]]) -> None:
-        """Let what was begun end; what is not done by the deadline is left to whoever comes next."""
-        log.info("draining", seconds=self._config.drain_seconds)
-        _, late = await asyncio.wait(work, timeout=self._config.drain_seconds)
+        """Let what was begun end; what is not done in time is left to whoever comes next."""
+        seconds = self._config.drain_seconds
+        log.info("draining", seconds=seconds)
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        _, late = await asyncio.wait(work, timeout=seconds * (1 - COMMIT_SHARE))
         for task in late:
             log.warning("drain_deadline_passed", task=task.get_name())
             task.cancel()
-        if late:
-            await self._intake.discard()
 
     async def _settle_all(self) -> None:
         while (fetched := await self._intake.next()) is not None:
@@ -107,24 +115,20 @@ class Worker:
             self._idle.clear()
             try:
                 await self._settle(fetched)
-            except Released:
+            except GivenUp:
                 log.info("batch_released", records=len(fetched.items))
             finally:
                 self._idle.set()
 
     async def _settle(self, fetched: Fetched) -> None:
-        def given_up() -> bool:
-            return fetched.epoch <= self._abandoned
-
         began = self._reporter.begin()
-        try:
-            batch = await self._patience.outlast("database", lambda: self._store(fetched), given_up)
-        except Exception as error:
-            raise Released from error
+        self._abandoned.clear()
+        batch = await self._patience.outlast("database", lambda: self._store(fetched), self._abandoned)
         self._committer.note(fetched.epoch, fetched.next_offsets)
+        self._places.note_settled(fetched.epoch, fetched.next_offsets)
         for name in batch.pending & self._deliveries.keys():
             self._deliveries[name].wake()
-        self._reporter.settled(fetched.items, batch, began, self._intake.lag)
+        self._reporter.settled(fetched.items, batch, began)
 
     async def _store(self, fetched: Fetched) -> Batch:
         async with self._database.transaction() as transaction:
@@ -137,14 +141,14 @@ class Worker:
 
         Must not await the fetching task: the client waits for us inside its fetch.
         """
-        epoch = self._consumer.assignment().epoch
-        self._released = epoch
+        self._released = self._consumer.assignment().epoch
+        end = asyncio.get_running_loop().time() + self._config.drain_seconds
         try:
-            async with asyncio.timeout(self._config.drain_seconds):
+            async with asyncio.timeout_at(end if self._deadline is None else self._deadline):
                 await self._idle.wait()
                 await self._committer.flush()
         except Exception as error:
             # What is still running may commit to the database, which harms nothing: effects are unique
             # and positions only move forward. It is not tried again.
-            self._abandoned = epoch
+            self._abandoned.set()
             log.warning("released_undrained", reason=type(error).__name__)

@@ -62,8 +62,11 @@ class Retry(NamedTuple):
 
     def wait(self, attempts: int, random: float) -> float:
         """Seconds after try number `attempts`; `random` in [0, 1)."""
-        growth = min(attempts - 1, 64)  # a float would overflow long before anyone waits so often
-        return random * min(self.longest, self.first * self.factor**growth)
+        try:
+            grown = self.first * self.factor ** (attempts - 1)
+        except OverflowError:  # a float holds no more, and nobody waits so long
+            grown = self.longest
+        return random * min(self.longest, grown)
 
 
 class EffectHandler(Protocol):
