@@ -67,7 +67,7 @@ class EmbeddedConsumer:
         self._log = log
         self._topic = log.topics.events
         self._group = group
-        self._assignment = Assignment(0, frozenset())
+        self._assignment = Assignment(0, frozenset(), joined=False)
         self._places: dict[int, int] = {}  # next offset to hand out, of the partitions placed in this epoch
         self._turn = 0
         self._news = asyncio.Event()
@@ -83,6 +83,7 @@ class EmbeddedConsumer:
             await self._log.write(partial(records.join, group=self._group, topic=self._topic))
             self._lock.open()
             if not await self._take_over():
+                self._assign(frozenset())
                 self._standing_by = asyncio.create_task(self._stand_by(), name="stand by for the group")
         except Failure:
             self._lock.close()
@@ -114,6 +115,9 @@ class EmbeddedConsumer:
         timeout: float,  # noqa: ASYNC109
     ) -> tuple[int, list[Record]]:
         epoch = self._assignment.epoch
+        if self._stopped:
+            await asyncio.sleep(timeout)  # a caller that has not noticed must not spin
+            return epoch, []
         deadline = self._log.runtime.monotonic() + timeout
         while True:
             self._news.clear()
@@ -144,7 +148,7 @@ class EmbeddedConsumer:
             if self._assignment.partitions:
                 await self._on_revoked()
         finally:
-            self._assign(frozenset())
+            self._assign(frozenset(), joined=False)
             with contextlib.suppress(Failure):
                 # Commits still under way must land before another process begins.
                 await self._log.write(lambda _: None)
@@ -195,8 +199,8 @@ class EmbeddedConsumer:
                 if await self._take_over():
                     return
 
-    def _assign(self, partitions: frozenset[int]) -> None:
-        self._assignment = Assignment(self._assignment.epoch + 1, partitions)
+    def _assign(self, partitions: frozenset[int], *, joined: bool = True) -> None:
+        self._assignment = Assignment(self._assignment.epoch + 1, partitions, joined)
         self._places = {}
         self._news.set()
 

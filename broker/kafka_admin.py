@@ -39,8 +39,11 @@ class KafkaAdmin:
         done = []
         for topic in self._topics.names:
             configs = await self._ask(partial(self._configs, topic))
-            done.append(await self._create(topic) if configs is None else await self._widen(topic, configs))
-        return [line for line in done if line]
+            if configs is None:
+                done.append(await self._create(topic))
+            else:
+                done += await self._widen(topic, configs)
+        return done
 
     async def check_topics(self) -> list[str]:
         """Missing topics, and limits smaller than the settings ask for."""
@@ -57,7 +60,8 @@ class KafkaAdmin:
 
     async def lag(self, groups: Iterable[str] | None = None) -> dict[str, int]:
         """None: the groups that ever committed to the events topic."""
-        partitions = await self._ask(self._partitions)
+        await self.ping()
+        partitions = await self._ask(partial(self._partitions, self._topics.events))
         reader = await self._connected_reader()
         starts = await self._ask(partial(reader.beginning_offsets, partitions))
         ends = await self._ask(partial(reader.end_offsets, partitions))
@@ -97,25 +101,29 @@ class KafkaAdmin:
         for _, code, message in answer.topic_errors:
             if code and errors.for_code(code) is not errors.TopicAlreadyExistsError:
                 raise _not_done(f"create the topic {topic}", code, message)
-        await self._ask(partial(self._exists, topic))
+        await self._ask(partial(self._partitions, topic))
         return f"created {topic} with {self._topics.partitions} partitions"
 
-    async def _widen(self, topic: str, configs: tuple[Configs, Configs]) -> str | None:
+    async def _widen(self, topic: str, configs: tuple[Configs, Configs]) -> list[str]:
+        """Raise what falls short; a line for what was done, and one for what is left as it is."""
         effective, own = configs
-        short = {
-            name: want for name, want in self._wanted(topic).items() if _smaller(effective.get(name), want)
-        }
-        if not short:
-            return None
-        # Kafka's AlterConfigs resets whatever is not named, so what was set on the topic is named again.
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=own | short)
-        admin = await self._connected()
-        (answer,) = await self._ask(partial(admin.alter_configs, [resource]))
-        for code, message, *_ in answer.resources:
-            if code:
-                raise _not_done(f"change the topic {topic}", code, message)
-        changes = ", ".join(f"{name} from {effective.get(name)} to {want}" for name, want in short.items())
-        return f"changed {topic}: {changes}"
+        wanted = self._wanted(topic).items()
+        short = {name: want for name, want in wanted if _smaller(effective.get(name), want)}
+        if short:
+            # Kafka's AlterConfigs resets whatever is not named, so what was set on the topic is named again.
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=own | short)
+            admin = await self._connected()
+            (answer,) = await self._ask(partial(admin.alter_configs, [resource]))
+            for code, message, *_ in answer.resources:
+                if code:
+                    raise _not_done(f"change the topic {topic}", code, message)
+        done = [f"changed {topic}: {name} from {effective.get(name)} to {short[name]}" for name in short]
+        there, hoped = len(await self._ask(partial(self._partitions, topic))), self._topics.partitions
+        if there < hoped:
+            done.append(
+                f"left {topic} at {there} partitions, not {hoped}: keys would move to other partitions"
+            )
+        return done
 
     async def _configs(self, topic: str) -> tuple[Configs, Configs] | None:
         """What holds for the topic, and what of that was set on the topic itself; None: no such topic."""
@@ -131,18 +139,13 @@ class KafkaAdmin:
         own = {name: value for name, value, _, source, *_ in entries if source == SET_ON_TOPIC}
         return effective, own
 
-    async def _exists(self, topic: str) -> None:
+    async def _partitions(self, topic: str) -> list[TopicPartition]:
         """Raises a retriable error as long as the topic is still on its way to the brokers."""
         admin = await self._connected()
         (described,) = await admin.describe_topics([topic])
         if described["error_code"]:
             raise errors.for_code(described["error_code"])(topic)
-
-    async def _partitions(self) -> list[TopicPartition]:
-        await greet(self._connection, [self._topics.events])
-        admin = await self._connected()
-        (topic,) = await admin.describe_topics([self._topics.events])
-        return [TopicPartition(self._topics.events, each["partition"]) for each in topic["partitions"]]
+        return [TopicPartition(topic, each["partition"]) for each in described["partitions"]]
 
     async def _groups(self) -> list[str]:
         admin = await self._connected()

@@ -29,9 +29,9 @@ class KafkaConsumer:
         self._topics = topics
         self._settings = settings
         self._runtime = runtime
-        self._client_id = f"redemptions-{runtime.token()}"
         self._member: Membership | None = None
         self._last = Assignment(0, frozenset(), joined=False)
+        self._member_id = ""  # of the membership before this one
         self._places: dict[int, int] = {}  # next offset to hand out, of the partitions placed in this epoch
         self._turn = 0
         self._heard: tuple[int, float] = (0, 0.0)  # latest answer to a fetch, when we first saw it
@@ -74,11 +74,13 @@ class KafkaConsumer:
         """Raises Unavailable, or Misconfigured: refused, replaced by another process of this instance id, or
         asked for an offset that the partition does not hold (that partition then waits for another seek)."""
         if self._stopped:
+            await asyncio.sleep(timeout)  # a caller that has not noticed must not spin
             return self.assignment().epoch, []
-        member = await self._sound_member()
+        member = self._member or await self._join()
         epoch = member.assignment.epoch
         deadline = self._runtime.monotonic() + timeout
         while True:
+            await self._check_sound(member)
             records = await self._take(member, max_records)
             left = deadline - self._runtime.monotonic()
             if records or left <= 0 or epoch != member.assignment.epoch or self._stopped:
@@ -105,17 +107,16 @@ class KafkaConsumer:
             raise Unavailable("not_joined", "Not in the group at this moment")
         return self._member
 
-    async def _join(self, *, again: bool = False) -> Membership:
+    async def _join(self) -> Membership:
         await greet(self._connection, [self._topics.events])
-        static = self._settings.instance_id is not None
-        if again and static and await replaced(self._connection, self._settings, self._client_id):
+        again = self._member_id and self._settings.instance_id
+        if again and await replaced(self._connection, self._settings, self._member_id):
             raise replacement(self._settings)
         member = Membership(
             self._connection,
             self._topics,
             self._settings,
             self._runtime,
-            client_id=self._client_id,
             epoch=self._last.epoch + 1,
             on_revoked=self._on_revoked,
             on_change=self._forget_places,
@@ -126,9 +127,8 @@ class KafkaConsumer:
             await member.stop()
         return member
 
-    async def _sound_member(self) -> Membership:
-        """The membership, joined anew if the last one broke. Raises what broke it."""
-        member = self._member or await self._join(again=True)
+    async def _check_sound(self, member: Membership) -> None:
+        """Raises what broke the membership, and lets go of it: the next fetch joins anew."""
         if isinstance(member.failure, Misconfigured):
             raise member.failure
         failure, member.failure = member.failure, None
@@ -139,9 +139,8 @@ class KafkaConsumer:
             self._check_moving(member)
         except errors.KafkaError as broken:
             await member.stop()
-            self._member, self._last = None, member.assignment
+            self._member, self._last, self._member_id = None, member.assignment, member.member_id
             raise failure_of(broken) from broken
-        return member
 
     def _check_moving(self, member: Membership) -> None:
         now = self._runtime.monotonic()

@@ -29,6 +29,7 @@ COMMIT_SECONDS = 10.0
 STOP_SECONDS = 10.0
 RETRY_SECONDS = 0.2
 UNKNOWN_MEMBER = ""
+CLIENT_ID = "redemptions"
 
 OVERTAKEN = (
     errors.CommitFailedError,
@@ -62,7 +63,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         settings: MemberSettings,
         runtime: Runtime,
         *,
-        client_id: str,
         epoch: int,
         on_revoked: Callable[[], Awaitable[None]],
         on_change: Callable[[], None],
@@ -71,10 +71,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topic = topics.events
         self._settings = settings
         self._runtime = runtime
-        self._client_id = client_id
         self._on_revoked = on_revoked
         self._on_change = on_change
         self._generation = -1
+        self.member_id = UNKNOWN_MEMBER
+        """The name Kafka gave us when we last had an assignment."""
         self._release = asyncio.Lock()
         self._stopping = asyncio.Event()
         self.assignment = Assignment(epoch, frozenset(), joined=False)
@@ -84,7 +85,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """What fetch must tell: aiokafka only logs what a rebalance listener raises."""
         self.client: Any = AIOKafkaConsumer(
             **connection.options(),
-            client_id=client_id,
+            client_id=CLIENT_ID,
             group_id=settings.group,
             group_instance_id=settings.instance_id,
             enable_auto_commit=False,
@@ -115,15 +116,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def check(self) -> None:
         """Raises the KafkaError that aiokafka's background tasks met: they do not come back by themselves."""
-        if self.client._fetcher.error_future.done():
-            raise errors.KafkaError("the task that fetches died")
-        self.client._coordinator.check_errors()
+        coordinator = self.client._coordinator
+        if self.client._fetcher.error_future.done() or coordinator._coordination_task.cancelled():
+            raise errors.KafkaError("a task of the Kafka client died")
+        coordinator.check_errors()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Called by aiokafka before it rejoins, the heartbeats still running."""
         self.joining_since = self._runtime.monotonic()
         await self.release()
-        if self._settings.instance_id and self.client._coordinator.member_id == UNKNOWN_MEMBER:
+        thrown_out = self.client._coordinator.member_id == UNKNOWN_MEMBER != self.member_id
+        if thrown_out and self._settings.instance_id:
             await self._step_back_if_replaced()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -131,6 +134,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         partitions = frozenset(place.partition for place in assigned)
         self.joining_since = None
         self._generation = self.client._coordinator.generation
+        self.member_id = self.client._coordinator.member_id
         self.assignment = Assignment(self.assignment.epoch + 1, partitions)
         self._on_change()
 
@@ -213,7 +217,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """
         while not self._stopping.is_set():
             with contextlib.suppress(Unavailable):
-                if not await replaced(self._connection, self._settings, self._client_id):
+                if not await replaced(self._connection, self._settings, self.member_id):
                     return
                 self.failure = replacement(self._settings)
                 break
@@ -230,8 +234,8 @@ def replacement(settings: MemberSettings) -> Misconfigured:
     )
 
 
-async def replaced(connection: KafkaConnection, settings: MemberSettings, client_id: str) -> bool:
-    """Whether the group has a member with our instance id that is not us. Raises Unavailable."""
+async def replaced(connection: KafkaConnection, settings: MemberSettings, member_id: str) -> bool:
+    """Whether the group has a member with our instance id that is not `member_id`. Raises Unavailable."""
     admin = AIOKafkaAdminClient(**connection.options(), request_timeout_ms=int(GREET_SECONDS * 1000))
     try:
         async with asyncio.timeout(GREET_SECONDS):
@@ -242,8 +246,6 @@ async def replaced(connection: KafkaConnection, settings: MemberSettings, client
         raise Unavailable("kafka_unavailable", str(failure_of(error))) from error
     finally:
         await admin.close()
-    # Kafka names a static member by its instance id and a UUID.
-    return any(
-        member["member_id"][:-37] == settings.instance_id and member["client_id"] != client_id
-        for member in members
-    )
+    # Kafka names a static member by its instance id and a UUID. (Not by client id: it keeps the old one's.)
+    others = {member["member_id"] for member in members} - {member_id}
+    return any(other[:-37] == settings.instance_id for other in others)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from broker.protocols import Fenced, TooLarge
+from broker.protocols import Fenced, Record, TooLarge
 from events.failures import Misconfigured
 from tests.broker.conftest import Clients
 from tests.broker.logs import PARTITIONS, Log, assigned, ends, joined, nothing, place, read
@@ -71,7 +71,9 @@ async def test_records_appended_at_the_same_time_all_come_back_once_in_order(cli
     consumer = clients.consumer()
     places = await asyncio.gather(
         *(
-            producers[number % 2].append(clients.topics.events, b"%d" % number, key=b"%d" % number, headers=[])
+            producers[number % 2].append(
+                clients.topics.events, b"%d" % number, key=b"%d" % number, headers=[]
+            )
             for number in range(500)
         )
     )
@@ -316,10 +318,12 @@ async def test_callers_that_give_up_do_not_break_the_producer(clients: Clients) 
             await asyncio.sleep(0)
         given_up.cancel()
         await asyncio.wait({given_up})
-    kept = [(await producer.append(clients.topics.events, b"kept", key=b"%d" % n, headers=[])) for n in range(9)]
+    kept = [
+        (await producer.append(clients.topics.events, b"kept", key=b"%d" % n, headers=[])) for n in range(9)
+    ]
     await joined(consumer)
     await place(consumer)
-    records = []
+    records: list[Record] = []
     while sum(record.value == b"kept" for record in records) < 9:
         records += await read(consumer, 1)
     assert {(r.partition, r.offset) for r in records if r.value == b"kept"} == set(kept)

@@ -49,7 +49,8 @@ class Kafka:
         """Start, and return once it answers."""
         if not (self.directory / "data").exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c").wait(START_SECONDS)
+            format_storage = ["format", f"--cluster-id={cluster}", "--config"]
+            self._java("kafka.tools.StorageTool", *format_storage).wait(START_SECONDS)
         self._process = self._java("kafka.Kafka")
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
