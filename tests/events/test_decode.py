@@ -132,6 +132,7 @@ def test_a_marketers_own_event_and_data_keys_do_not_make_an_envelope() -> None:
         (a_failure(result="SUCCESS"), "redemption.failed", "type_contradicts_result"),
         (a_failure(status="SUCCEEDED"), "redemption.failed", "type_contradicts_result"),
         (a_rollback(), "redemption.failed", "type_contradicts_result"),
+        (a_failure() | {"redemption_rollback": {}}, "redemption.failed", "type_contradicts_result"),
         (a_rollback(), "redemption.rollback.failed", "type_contradicts_result"),
         (a_failure(), "redemption.rollback.succeeded", "type_contradicts_result"),
         (a_success(id="rr_1"), "redemption.rollback.succeeded", "type_contradicts_result"),

@@ -42,6 +42,9 @@ class Peer:
         length = 0 if to_head else int(headers.get("content-length", 0))
         return Answer(int(status_line.split()[1]), headers, await self._reader.readexactly(length))
 
+    async def first_byte(self) -> bytes:
+        return await self._reader.readexactly(1)
+
     async def until_closed(self) -> bytes:
         """What else comes before the server closes the connection."""
         return await self._reader.read()

@@ -255,6 +255,27 @@ async def test_a_peer_that_wants_to_close_reads_the_answer_to_a_body_that_is_too
     assert await peer.until_closed() == b""
 
 
+async def test_a_peer_that_sends_on_after_a_refusal_is_not_reset_before_it_reads_why(door: Door) -> None:
+    peer = await door.peer()
+    await peer.send(b"nonsense\r\n\r\n")
+    assert (await peer.answer()).status == 400
+    assert await peer.until_closed() == b""
+    for _ in range(20):
+        await peer.send(b"x" * 100_000)
+
+
+async def test_a_sender_that_waits_for_our_word_and_sends_rubbish_is_no_error(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad_chunk = post_chunked(BODY, "expect: 100-continue").replace(b"\r\n\r\n3e8\r\n", b"\r\n\r\nzz\r\n")
+    peer = await door.peer()
+    await peer.send(bad_chunk)
+    assert (await peer.answer()).status == 400
+    await peer.close()
+    assert (await door.ask(post(BODY))).status == 202
+    assert door.count("redemptions_ingress_requests_total", status="503") == 0
+
+
 async def test_a_peer_that_sends_on_after_a_refusal_is_cut_off(doors: Doors) -> None:
     door = await doors(limits=ConnectionLimits(request_deadline=0.05, linger=0.05))
     peer = await door.peer()

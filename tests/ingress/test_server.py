@@ -47,7 +47,7 @@ async def test_a_request_under_way_is_finished_before_the_server_stops() -> None
 
 
 async def test_idle_and_unfinished_connections_do_not_keep_the_server() -> None:
-    limits = ConnectionLimits(drain=0.05)
+    limits = ConnectionLimits(drain=0.05, linger=0.05)
     async with serve(an_ingress(FakeLog()), "127.0.0.1", 0, limits=limits) as port:
         silent, served, unfinished = [await Peer.connect(port) for _ in range(3)]
         await served.send(post(BODY))
@@ -58,3 +58,15 @@ async def test_idle_and_unfinished_connections_do_not_keep_the_server() -> None:
     for peer in (silent, served, unfinished):
         assert await peer.until_closed() == b""
         await peer.close()
+
+
+async def test_a_peer_that_does_not_read_its_answer_does_not_keep_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    huge = Response(b"x" * 50_000_000)
+    async with serve(huge, "127.0.0.1", 0, limits=ConnectionLimits(request_deadline=0.05)) as port:
+        peer = await Peer.connect(port)
+        await peer.send(b"GET / HTTP/1.1\r\n\r\n")
+        await peer.first_byte()
+    await peer.close()
+    assert caplog.records == []  # uvicorn complains when it has to give up waiting
