@@ -107,9 +107,10 @@ class Process:
         producer = self._log.producer()
         self._parts.push_async_callback(producer.stop)  # after the door has answered its last request
         if self._roles.ingress:
-            self._door = await enter(
-                serve(self._ingress(producer), settings.ingress_host, settings.ingress_port)
-            )
+            metrics = IngressMetrics(self._registry)
+            door = self._ingress(producer, metrics)
+            host, port = settings.ingress_host, settings.ingress_port
+            self._door = await enter(serve(door, host, port, on_fault=metrics.count_fault))
         handlers = load_handlers(settings.handlers, only=self._roles.only, log=self._roles.demo)
         if self._roles.worker:
             database = await enter(self._database())
@@ -142,13 +143,16 @@ class Process:
         finally:
             await database.close()
 
-    def _ingress(self, producer: Producer) -> Ingress:
+    def _ingress(self, producer: Producer, metrics: IngressMetrics) -> Ingress:
         settings = IngressSettings(
             topic=self._settings.events_topic,
             secrets=self._settings.webhook_keys,
             max_body_bytes=self._settings.max_body_bytes,
+            allowed_networks=self._settings.allowed_networks,
+            trusted_proxies=self._settings.trusted_proxies,
+            rate_limit=self._settings.rate_limit,
         )
-        return Ingress(settings, producer, IngressMetrics(self._registry), self._runtime)
+        return Ingress(settings, producer, metrics, self._runtime)
 
     def _assembled(self, database: Database, producer: Producer, handlers: Handlers) -> Worker:
         settings = self._settings

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from broker.protocols import Producer
 from events.runtime import Runtime
 from events.signature import matching_secret
+from ingress.admission import Admission, Network
 from ingress.answers import ACCEPTED, encoded, later, not_authentic, not_found, post_only, refusal
 from ingress.appending import Appending
 from ingress.bodies import Bodies
@@ -37,6 +38,10 @@ class IngressSettings(Struct, frozen=True, kw_only=True):
     """Requests that may wait for the log; more are sent away at once."""
     max_held_bytes: int = 256 * 1024 * 1024
     """All bodies in memory together, those still arriving included."""
+    allowed_networks: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    rate_limit: float | None = None
+    """Requests a second."""
 
 
 class Ingress:
@@ -48,6 +53,9 @@ class Ingress:
         self._settings = settings
         self._metrics = metrics
         self._runtime = runtime
+        self._admission = Admission(
+            settings.allowed_networks, settings.trusted_proxies, settings.rate_limit, runtime
+        )
         self._bodies = Bodies(each=settings.max_body_bytes, together=settings.max_held_bytes)
         self._log = Appending(
             producer, metrics, runtime, deadline=settings.append_deadline, at_once=settings.max_waiting
@@ -71,6 +79,7 @@ class Ingress:
 
     async def _take(self, request: Request) -> None:
         """The order of these checks is part of what users rely on."""
+        self._admission.check(request)
         tenant = _tenant_of(request)
         if request.method != "POST":
             raise post_only()
