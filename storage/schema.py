@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -150,8 +151,8 @@ positions = Table(
 facts = Table(
     "facts",
     metadata,
-    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
-    Column("redemption_id", Key, primary_key=True),
+    Column("tenant", SmallInteger, autoincrement=False),
+    Column("redemption_id", Key),
     Column("order_key", Key),
     Column("order_id", Key),
     Column("parent_id", Key),
@@ -169,6 +170,8 @@ facts = Table(
     Column("succeeded", Boolean, nullable=False),
     Column("reversed", Boolean, nullable=False),
     Column("conflicts", Integer, nullable=False),
+    # Tenant comes last, in indexes too: SQLite, having no statistics, would at times search by it alone.
+    PrimaryKeyConstraint("redemption_id", "tenant"),
     sqlite_with_rowid=False,
 )
 """What is known of each redemption, merged over all deliveries; the loyalty ledger's own mark.
@@ -177,11 +180,11 @@ A row with neither `succeeded` nor `reversed` is a placeholder for a stack paren
 `order_key` is derived from the rest, and absent until a success told of an order; `conflicts` has a bit for
 each field of which deliveries told different values.
 """
-Index("facts_order", facts.c.tenant, facts.c.order_key)
+Index("facts_order", facts.c.order_key, facts.c.tenant)
 Index(
     "facts_parent",
-    facts.c.tenant,
     facts.c.parent_id,
+    facts.c.tenant,
     postgresql_where=text("parent_id IS NOT NULL"),
     sqlite_where=text("parent_id IS NOT NULL"),
 )
@@ -199,7 +202,7 @@ orders = Table(
     sqlite_with_rowid=False,
 )
 """What has been posted for each order: `points` on the account of `customer_id` because of the deciding
-`redemption_id`, by entries up to `revision`. `anonymous`: something counts, but nobody is known to give points to.
+`redemption_id`, by entries up to `revision`. `anonymous`: something counts, but nobody is known to own it.
 """
 Index(
     "orders_anonymous",
@@ -212,8 +215,8 @@ Index(
 entries = Table(
     "entries",
     metadata,
-    Column("tenant", SmallInteger, primary_key=True, autoincrement=False),
-    Column("key", Key, primary_key=True),
+    Column("tenant", SmallInteger, autoincrement=False),
+    Column("key", Key),
     Column("customer_id", Key, nullable=False),
     Column("order_key", Key, nullable=False),
     Column("redemption_id", Key, nullable=False),
@@ -222,10 +225,11 @@ entries = Table(
     Column("at", BigInteger, nullable=False),
     Column("policy", Text, nullable=False),
     Column("inputs", Text, nullable=False),
+    PrimaryKeyConstraint("key", "tenant"),
     sqlite_with_rowid=False,
 )
 """Append-only: never edited, never deleted."""
-Index("entries_customer", entries.c.tenant, entries.c.customer_id)
+Index("entries_customer", entries.c.customer_id, entries.c.tenant)
 
 balances = Table(
     "balances",

@@ -89,10 +89,10 @@ async def orders_of_children(transaction: Transaction, parents: Iterable[Key]) -
         return set()
     rows = await transaction.run(
         "SELECT f.tenant, f.order_key FROM {rows} CROSS JOIN facts f WHERE f.tenant = r.tenant "
-        "AND f.parent_id = r.redemption_id AND f.parent_id IS NOT NULL AND f.order_key IS NOT NULL",
+        "AND f.parent_id = r.redemption_id AND f.parent_id IS NOT NULL",
         Rows(ID, wanted),
     )
-    return {Key._make(row) for row in rows}
+    return {Key(row.tenant, row.order_key) for row in rows if row.order_key is not None}
 
 
 async def members_of_orders(transaction: Transaction, orders: Iterable[Key]) -> dict[Key, list[Member]]:

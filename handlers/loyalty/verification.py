@@ -14,7 +14,7 @@ ORDERS_OF_FACTS = (
     f"SELECT f.tenant, f.order_key, {MEMBER}, o.customer_id AS posted_to, o.points AS posted, "  # noqa: S608 - ours
     "o.redemption_id AS decided_by, o.anonymous, o.revision "
     f"FROM facts f {JOIN_PARENT} LEFT JOIN orders o ON o.tenant = f.tenant AND o.order_key = f.order_key "
-    "ORDER BY f.tenant, f.order_key"
+    "ORDER BY f.order_key, f.tenant"
 )
 ORDERS_WITHOUT_FACTS = (
     "SELECT o.tenant, o.order_key, o.points FROM orders o WHERE o.points <> 0 AND NOT EXISTS "

@@ -75,10 +75,10 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.Column('policy', sa.Text(), nullable=False),
     sa.Column('inputs', sa.Text(), nullable=False),
-    sa.PrimaryKeyConstraint('tenant', 'key'),
+    sa.PrimaryKeyConstraint('key', 'tenant'),
     sqlite_with_rowid=False
     )
-    op.create_index('entries_customer', 'entries', ['tenant', 'customer_id'], unique=False)
+    op.create_index('entries_customer', 'entries', ['customer_id', 'tenant'], unique=False)
     op.create_table('facts',
     sa.Column('tenant', sa.SmallInteger(), autoincrement=False, nullable=False),
     sa.Column('redemption_id', sa.Text().with_variant(sa.Text(collation='C'), 'postgresql'), nullable=False),
@@ -99,11 +99,11 @@ def upgrade() -> None:
     sa.Column('succeeded', sa.Boolean(), nullable=False),
     sa.Column('reversed', sa.Boolean(), nullable=False),
     sa.Column('conflicts', sa.Integer(), nullable=False),
-    sa.PrimaryKeyConstraint('tenant', 'redemption_id'),
+    sa.PrimaryKeyConstraint('redemption_id', 'tenant'),
     sqlite_with_rowid=False
     )
-    op.create_index('facts_order', 'facts', ['tenant', 'order_key'], unique=False)
-    op.create_index('facts_parent', 'facts', ['tenant', 'parent_id'], unique=False, postgresql_where=sa.text('parent_id IS NOT NULL'), sqlite_where=sa.text('parent_id IS NOT NULL'))
+    op.create_index('facts_order', 'facts', ['order_key', 'tenant'], unique=False)
+    op.create_index('facts_parent', 'facts', ['parent_id', 'tenant'], unique=False, postgresql_where=sa.text('parent_id IS NOT NULL'), sqlite_where=sa.text('parent_id IS NOT NULL'))
     op.create_table('names',
     sa.Column('id', sa.SmallInteger(), autoincrement=False, nullable=False),
     sa.Column('name', sa.Text().with_variant(sa.Text(collation='C'), 'postgresql'), nullable=False),
