@@ -6,7 +6,7 @@ from events.event import Kind
 
 
 class Outcome(Struct, frozen=True, kw_only=True, gc=False):
-    """`results` says by handler: done, duplicate, pending, skipped or refused, with a reason code where there is one."""
+    """`results` says by handler: done, duplicate, pending, skipped or dead letter, with the reason code."""
 
     tenant: str
     kind: Kind | None

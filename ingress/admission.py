@@ -1,4 +1,4 @@
-"""Who may knock, and how often: networks and a rate, off unless set; defence in depth beside the signature."""
+"""Who may knock, and how often: networks and a rate, off unless set; beside the signature."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
