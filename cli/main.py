@@ -31,6 +31,7 @@ COMMANDS = {
     "ledger": "cli.ledger",
     "effects": "cli.effects",
     "dead-letters": "cli.dead_letters",
+    "reconcile": "cli.reconcile",
     "topics": "cli.topics",
     "db": "cli.db",
     "config": "cli.config",

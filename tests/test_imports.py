@@ -16,7 +16,8 @@ MAY_IMPORT = {
     "handlers": {"events", "storage"},
     # Of the handlers it knows their protocol alone: which ones there are is no business of the worker.
     "consumer": {"events", "broker", "storage", "handlers.protocol"},
-    "cli": {"config", "events", "broker", "storage", "ingress", "handlers", "consumer"},
+    "reconcile": {"events", "broker", "storage", "handlers"},
+    "cli": {"config", "events", "broker", "storage", "ingress", "handlers", "consumer", "reconcile"},
 }
 
 

@@ -1,0 +1,198 @@
+"""`redemptions reconcile`: Voucherify's list against the ledger, and enqueueing what is missing."""
+
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import typer
+from msgspec.structs import asdict
+
+from cli.database import opened
+from cli.invocation import settings_of
+from cli.log import log_of
+from cli.loop import run_loop
+from cli.options import TENANT, Json, Tenant
+from cli.output import JsonList, complain, safe
+from cli.starting import writable
+from config.settings import PREFIX, Settings
+from events.failures import Misconfigured, Unavailable
+from events.runtime import SystemRuntime
+from reconcile.client import Account, Voucherify
+from reconcile.enqueueing import Enqueueing
+from reconcile.findings import Different, Extra, Finding, Missing
+from reconcile.journal import Journal, Scope
+from reconcile.moments import Window, iso, moment
+from reconcile.pace import Pace
+from reconcile.run import Run
+
+app = typer.Typer(help="Comparing with Voucherify.")
+NEEDED = ("voucherify_base_url", "voucherify_app_id", "voucherify_app_token")
+LATEST = 250_000_000_000_000
+"""Milliseconds: near the last year that a date can have."""
+
+
+def _moment(text: str) -> int:
+    try:
+        ms = moment(text)
+    except (ValueError, OverflowError):
+        ms = -1
+    if not 0 <= ms < LATEST:
+        raise typer.BadParameter(f"{text!r} is no date or time in ISO 8601, such as 2026-03-01")
+    return ms
+
+
+@app.command()
+def reconcile(
+    context: typer.Context,
+    since: Annotated[
+        int, typer.Option("--since", parser=_moment, metavar="D", help="From this date or time (UTC).")
+    ],
+    until: Annotated[
+        int | None,
+        typer.Option("--until", parser=_moment, metavar="D", help="Before this one. Default: now."),
+    ] = None,
+    tenant: Tenant = TENANT,
+    enqueue: Annotated[
+        bool, typer.Option("--enqueue", help="Append what is missing to the events topic.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew where an earlier run was interrupted.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare with Voucherify's list of redemptions and rollbacks.
+
+    An interrupted run goes on when it is called again. Exit code 1: something is missing (and not enqueued),
+    extra or different.
+    """
+    settings = settings_of(context)
+    account = _account(settings)
+    if re.fullmatch(r"[a-z0-9-]{1,63}", tenant) is None:
+        raise typer.BadParameter(f"{tenant!r} is no tenant: a-z, 0-9 and -, at most 63")
+    if until is not None and until <= since:
+        raise typer.BadParameter("--until must be later than --since")
+    writable(settings.data_dir)
+    now = int(SystemRuntime().now() * 1000)
+    scope = Scope(f"{account.base_url} {account.app_id}", tenant, since, until, enqueue)
+    journal = Journal(settings.data_dir / "reconcile", scope, now=now, restart=restart)
+    try:
+        if journal.until <= since:
+            raise typer.BadParameter("--since must lie in the past")
+        window = Window(since, journal.until)
+        run_loop(_complete(settings, account, journal, window, now, _bar(journal, window, as_json)))
+        _answer(journal, window, as_json)
+        is_fine = _is_fine(journal)
+        journal.discard()
+    finally:
+        journal.close()
+    if not is_fine:
+        raise typer.Exit(1)
+
+
+def _account(settings: Settings) -> Account:
+    base_url, app_id, token = (getattr(settings, name) for name in NEEDED)
+    if base_url is None or app_id is None or token is None:
+        unset = [PREFIX + name.upper() for name in NEEDED if getattr(settings, name) is None]
+        raise Misconfigured("voucherify_settings", f"to ask Voucherify, set {', '.join(unset)}")
+    return Account(base_url, app_id, token.get_secret_value())
+
+
+async def _complete(
+    settings: Settings,
+    account: Account,
+    journal: Journal,
+    window: Window,
+    now: int,
+    moved: Callable[[int], None],
+) -> None:
+    if journal.frontier is not None:
+        complain(f"going on where the last run stopped, at {iso(journal.frontier)}; --restart begins anew")
+    try:
+        async with (
+            opened(settings) as database,
+            _enqueueing(settings, journal.scope) as enqueueing,
+            Voucherify(account, Pace(SystemRuntime())) as voucherify,
+        ):
+            await Run(voucherify, database, journal, window, now, enqueueing, moved).complete()
+    except Unavailable as failure:
+        again = "the same command goes on where this one stopped"
+        raise Unavailable(failure.reason, f"{failure}; {again}") from failure
+
+
+@asynccontextmanager
+async def _enqueueing(settings: Settings, scope: Scope) -> AsyncIterator[Enqueueing | None]:
+    if not scope.enqueue:
+        yield None
+        return
+    runtime = SystemRuntime()
+    producer = log_of(settings, runtime).producer()
+    await producer.start()
+    try:
+        yield Enqueueing(producer, settings.events_topic, scope.tenant, runtime)
+    finally:
+        await producer.stop()
+
+
+def _bar(journal: Journal, window: Window, as_json: bool) -> Callable[[int], None]:
+    """A line on stderr that tells how far it is, for people who watch."""
+    if as_json or not sys.stderr.isatty():
+        return lambda frontier: None
+
+    def show(frontier: int) -> None:
+        done = max(0.0, min(1.0, (frontier - window.start) / (window.end - window.start)))
+        bar = "#" * round(done * 30)
+        found = f"{journal.checked} checked, {journal.missing} missing, {journal.different} different"
+        print(
+            f"\r[{bar:<30}] {done:4.0%}  {found}", end="\n" if done == 1 else "", file=sys.stderr, flush=True
+        )
+
+    return show
+
+
+def _is_fine(journal: Journal) -> bool:
+    all_enqueued = journal.missing == journal.enqueued
+    return all_enqueued and not (journal.extra or journal.different or journal.unreadable)
+
+
+def _answer(journal: Journal, window: Window, as_json: bool) -> None:
+    if as_json:
+        _print_json(journal, window)
+        return
+    for missing in journal.of(Missing):
+        _print_line("missing", missing.kind, missing.redemption_id, missing.customer_id, missing.date)
+    for extra in journal.of(Extra):
+        _print_line("extra", extra.kind, extra.redemption_id, extra.customer_id, extra.date)
+    for different in journal.of(Different):
+        told = [
+            f"{name}: {each['ours']} here, {each['voucherify']} there"
+            for name, each in different.fields.items()
+        ]
+        _print_line("different", different.redemption_id, "; ".join(told))
+    print(
+        f"{journal.checked} checked: {journal.missing} missing, {journal.extra} extra, "
+        f"{journal.different} different, {journal.unreadable} unreadable, {journal.enqueued} enqueued"
+    )
+
+
+def _print_line(*words: Any) -> None:
+    print("  ".join(safe("-" if word is None else word) for word in words))
+
+
+def _print_json(journal: Journal, window: Window) -> None:
+    """One object, its lists written as they are read."""
+    head = {"since": iso(window.start), "until": iso(window.end), "checked": journal.checked}
+    print(json.dumps(head)[:-1], end="")
+    _print_list("missing", journal.of(Missing))
+    _print_list("extra", journal.of(Extra))
+    _print_list("different", journal.of(Different))
+    print(f', "unreadable": {journal.unreadable}, "enqueued": {journal.enqueued}}}')
+
+
+def _print_list(name: str, findings: Iterable[Finding]) -> None:
+    print(f', "{name}":')
+    with JsonList() as answer:
+        for finding in findings:
+            answer.add(asdict(finding))
