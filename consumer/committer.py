@@ -26,7 +26,7 @@ class OffsetCommitter:
         self._committing = asyncio.Lock()
 
     def note(self, epoch: int, next_offsets: Mapping[int, int]) -> None:
-        """These offsets are settled under this assignment."""
+        """All before these offsets is settled, as seen under this assignment."""
         if epoch != self._epoch:
             self._epoch, self._offsets = epoch, {}
         self._offsets.update(next_offsets)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import structlog
 
 from broker.protocols import Consumer, Record
+from consumer.committer import OffsetCommitter
 from consumer.item import Item, read_item
 from consumer.placement import start_of
 from consumer.places import Places
@@ -44,6 +45,7 @@ class Intake:
         database: Database,
         config: IntakeConfig,
         places: Places,
+        committer: OffsetCommitter,
         progress: Progress,
         patience: Patience,
     ) -> None:
@@ -51,6 +53,7 @@ class Intake:
         self._database = database
         self._config = config
         self._places = places
+        self._committer = committer
         self._progress = progress
         self._patience = patience
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
@@ -124,6 +127,7 @@ class Intake:
             stored = await positions(snapshot, self._config.group, self._config.topic)
         if self._consumer.assignment().epoch != epoch:
             return
+        forgotten = {}
         for partition in new:
             try:
                 start = start_of(stored.get(partition), committed.get(partition), bounds[partition])
@@ -132,11 +136,16 @@ class Intake:
                 self._halted.add(partition)
                 self._progress.trouble(name_of(partition), str(lost))
                 continue
+            if committed.get(partition) is None and start == stored.get(partition):
+                forgotten[partition] = start
             self._consumer.seek(partition, start)
             self._places.place(partition, start)
             self._halted.discard(partition)
             self._progress.clear(name_of(partition))
             self.placed.set()
+        # The group was killed before its first commit, or the log let its offsets expire: without these
+        # it would seem to lag by all that the partition holds until something new comes.
+        self._committer.note(epoch, forgotten)
 
 
 def name_of(partition: int) -> str:

@@ -58,9 +58,9 @@ class Worker:
         self._places = Places()
         self._patience = patience = Patience(progress, runtime)
         intake = IntakeConfig(config.group, config.topic, config.max_records)
-        self._intake = Intake(consumer, database, intake, self._places, progress, patience)
-        self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._committer = OffsetCommitter(consumer, patience)
+        self._intake = Intake(consumer, database, intake, self._places, self._committer, progress, patience)
+        self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)
         self._released = 0
         """Batches of this epoch and earlier are not begun any more."""
