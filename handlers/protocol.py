@@ -23,8 +23,11 @@ class TransactionalHandler(Protocol):
     """Writes to the database only, in the worker's own transaction: exactly once."""
 
     name: str
-    kinds: Collection[Kind]
-    """The kinds of event it is called for."""
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """The kinds of event it is called for."""
+
     keeps_marks: bool
     """True: its own tables remember what was applied, so it is called for duplicates too (and may learn from
     them). False, the usual: the worker stores a mark for each event and calls it for new ones only."""
@@ -73,7 +76,11 @@ class EffectHandler(Protocol):
     """Calls the outside world: at least once, with an idempotency key that never changes."""
 
     name: str
-    kinds: Collection[Kind]
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """The kinds of event it is asked about."""
+
     concurrency: int
     """Tries that run at the same time in one worker."""
     timeout: float

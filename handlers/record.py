@@ -1,8 +1,9 @@
 """Failed redemptions and failed rollbacks are remembered as effects of their own, and act on nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from events.event import Kind, RedemptionEvent
+from handlers.protocol import Verdicts
 from storage.database import Transaction
 
 
@@ -13,7 +14,5 @@ class Record:
     kinds = (Kind.FAILED,)
     keeps_marks = False
 
-    async def apply(
-        self, events: Sequence[RedemptionEvent], transaction: Transaction
-    ) -> Mapping[int, object]:
+    async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         return {}

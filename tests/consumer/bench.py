@@ -2,29 +2,38 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
 from consumer.delivery import Delivery
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
-from consumer.work import EventWork, LetterWork
+from consumer.work import EventWork, LetterWork, Work
 from consumer.worker import Worker, WorkerConfig
 from events.event import Kind, RedemptionEvent
+from events.failures import Refused, Unavailable
 from events.outcome import Outcome
 from events.runtime import SystemRuntime
 from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.report import balance
-from handlers.protocol import Attempt, Handlers, Retry, Skipped, Verdicts
+from handlers.protocol import Attempt, EffectHandler, Handlers, Retry, Skipped, Verdicts
 from handlers.record import Record
 from storage.database import Database, Transaction
 from tests.consumer.scripted import TOPIC, ScriptedConsumer, ScriptedLog
 
 GROUP = "redemptions"
 LETTERS = "redemptions.dead-letters"
+
+
+async def until(true: Callable[[], Awaitable[bool] | bool]) -> None:
+    """Look until it is so: at what nobody announces, such as rows in a database."""
+    async with asyncio.timeout(30):
+        while not (answer if isinstance(answer := true(), bool) else await answer):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def a_success(redemption: str = "r_1", customer: str = "cust_1", total: Any = 10_000, **order: Any) -> bytes:
@@ -65,15 +74,19 @@ class Shop:
     keeps_marks = False
 
     def __init__(self) -> None:
-        self.verdicts: dict[str, Exception | Skipped] = {}
-        """What happens to a redemption: returned if Refused or Skipped, raised otherwise."""
+        self.verdicts: dict[str, Any] = {}
+        """What happens to a redemption: returned if Refused or Skipped, raised if an error, else awaited."""
         self.raised = 0
+        self.batches: list[list[str]] = []
 
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         returned = {}
+        self.batches.append([event.redemption_id for event in events])
         for index, event in enumerate(events):
             verdict = self.verdicts.get(event.redemption_id)
-            if isinstance(verdict, Skipped) or type(verdict).__name__ == "Refused":
+            if callable(verdict):
+                await verdict(transaction)
+            if isinstance(verdict, Skipped) or type(verdict) is Refused:
                 returned[index] = verdict
                 continue
             await transaction.run("INSERT INTO sales (id) VALUES (:id)", id=event.redemption_id)
@@ -86,65 +99,110 @@ class Shop:
 class Caller:
     """An effect handler of a user's that notes its calls."""
 
-    name = "caller"
     kinds = (Kind.SUCCEEDED, Kind.ROLLED_BACK)
     concurrency = 10
     timeout = 5.0
     retry = Retry(attempts=3, first=0.01, longest=0.05)
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "caller") -> None:
+        self.name = name
         self.calls: list[tuple[str, int]] = []
-        self.answers: dict[str, list[Exception | Skipped | None]] = {}
+        self.running: Counter[str] = Counter()
+        self.most = 0
+        """Tries that ran at the same time, at most."""
+        self.answers: dict[str, list[Any]] = {}
+        """What the tries for a redemption come to, one after the other; then all is fine."""
         self.gate: asyncio.Event | None = None
+        self.called = asyncio.Event()
 
     def wants(self, event: RedemptionEvent) -> bool:
         return not event.redemption_id.startswith("r_unwanted")
 
     async def run(self, attempt: Attempt) -> Skipped | None:
         self.calls.append((attempt.key, attempt.number))
-        if self.gate is not None:
-            await self.gate.wait()
+        self.called.set()
+        self.running[attempt.key] += 1
+        self.most = max(self.most, self.running.total())
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.running[attempt.key] -= 1
         answers = self.answers.get(attempt.event.redemption_id)
         answer = answers.pop(0) if answers else None
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
-        return answer
+        return cast(Skipped | None, answer)
+
+
+class Clock(SystemRuntime):
+    """The machine's clock, which a test may set ahead."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
 
 
 class Bench:
     """One worker as `redemptions worker` wires it, but for the log."""
 
-    def __init__(self, database: Database, log: ScriptedLog, *, drain_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: ScriptedLog,
+        *,
+        effects: Sequence[EffectHandler] = (),
+        drain_seconds: float = 10.0,
+        max_records: int = 2000,
+        group: str = GROUP,
+    ) -> None:
         self.database = database
         self.log = log
         self.consumer = ScriptedConsumer(log)
         self.shop, self.caller, self.told = Shop(), Caller(), Told()
-        self.handlers = Handlers((Loyalty(), Record(), self.shop), (self.caller,), (self.told,))
-        runtime = SystemRuntime()
-        self.progress = Progress(runtime)
-        metrics = WorkerMetrics(CollectorRegistry())
-        works = [EventWork(self.caller, GROUP), LetterWork(log, LETTERS)]
+        self.handlers = Handlers((Loyalty(), Record(), self.shop), (self.caller, *effects), (self.told,))
+        self.clock = Clock()
+        self.progress = Progress(self.clock)
+        self.registry = CollectorRegistry()
+        metrics = WorkerMetrics(self.registry)
+        works: list[Work] = [EventWork(handler, group) for handler in self.handlers.effect]
+        works.append(LetterWork(log, LETTERS))
         self.worker = Worker(
             self.consumer,
             database,
             self.handlers,
-            [Delivery(work, database, runtime, self.progress, metrics) for work in works],
-            WorkerConfig(GROUP, TOPIC, drain_seconds),
-            runtime,
+            [Delivery(work, database, self.clock, self.progress, metrics) for work in works],
+            WorkerConfig(group, TOPIC, drain_seconds, max_records),
+            self.clock,
             self.progress,
             metrics,
         )
-        self._stop = asyncio.Event()
+        self.stop = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Bench"]:
+        """Stopped at the end as by SIGTERM."""
         await self.worker.join()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.worker.run(self._stop))
+            tasks.create_task(self.worker.run(self.stop))
             try:
                 yield self
             finally:
-                self._stop.set()
+                self.stop.set()
+
+    @asynccontextmanager
+    async def killed_at_the_end(self) -> AsyncIterator["Bench"]:
+        """Run, then end between any two steps: no drain, no commit."""
+        await self.worker.join()
+        task = asyncio.create_task(self.worker.run(self.stop))
+        try:
+            yield self
+        finally:
+            self.consumer.fails["commit"] = Unavailable("killed", "nobody is there to commit")
+            task.cancel()
+            await asyncio.wait([task])
 
     async def settle_all(self) -> None:
         """Run until the log is read, committed, and no effect is pending."""
@@ -152,9 +210,17 @@ class Bench:
             await self.until_idle()
 
     async def until_idle(self) -> None:
-        async with asyncio.timeout(30):
-            while self.log.lag or await self.scalar("SELECT count(*) FROM effects WHERE state = 1"):
-                await asyncio.sleep(0.01)
+        async def idle() -> bool:
+            return not self.log.lag and not await self.pending()
+
+        await until(idle)
+
+    async def pending(self) -> int:
+        count: int = await self.scalar("SELECT count(*) FROM effects WHERE state = 1")
+        return count
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"redemptions_{name}", labels)
 
     async def scalar(self, sql: str, **parameters: Any) -> Any:
         async with self.database.snapshot() as snapshot:

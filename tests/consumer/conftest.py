@@ -1,46 +1,13 @@
-"""An empty database with the schema, on SQLite and on PostgreSQL, and a worker on it."""
+"""A worker on an empty database, and no long waits."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
-from events.runtime import SystemRuntime
-from storage.connect import connect
 from storage.database import Database
-from storage.schema import metadata
 from tests.consumer.bench import Bench
 from tests.consumer.scripted import ScriptedLog
-
-
-@asynccontextmanager
-async def prepared(url: str) -> AsyncIterator[Database]:
-    database = connect(url, SystemRuntime())
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    async with database.transaction() as transaction:
-        await transaction.run("CREATE TABLE sales (id text PRIMARY KEY)")
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
-    async with prepared(f"sqlite:///{tmp_path / 'store.db'}") as database:
-        yield database
-
-
-@pytest.fixture
-async def postgres(postgres_database: str) -> AsyncIterator[Database]:
-    async with prepared(postgres_database) as database:
-        yield database
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database(request: pytest.FixtureRequest) -> Database:
-    database: Database = request.getfixturevalue(request.param)
-    return database
 
 
 @pytest.fixture
@@ -51,3 +18,22 @@ def log() -> ScriptedLog:
 @pytest.fixture
 def bench(database: Database, log: ScriptedLog) -> Bench:
     return Bench(database, log)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker looks at every second it looks at often: tests need not wait for that."""
+    monkeypatch.setattr("consumer.intake.FETCH_SECONDS", 0.02)
+    monkeypatch.setattr("consumer.watch.WATCH_SECONDS", 0.02)
+    monkeypatch.setattr("consumer.delivery.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("consumer.delivery.SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr("consumer.waiting.LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr("consumer.waiting.MISCONFIGURED_SECONDS", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """As in production: drawing a traceback with all its values takes a second."""
+    structlog.configure([structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+    yield
+    structlog.reset_defaults()

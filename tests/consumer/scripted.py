@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from broker.protocols import Assignment, Bounds, Fenced, Record
-from events.failures import Unavailable
+from events.failures import Misconfigured, Unavailable
 
 TOPIC = "redemptions.events"
 
@@ -19,6 +19,8 @@ class ScriptedLog:
         )
         self.committed: dict[int, int] = {}
         self.partitions = partitions
+        self.starts = dict.fromkeys(range(partitions), 0)
+        """What retention has left: records before are gone."""
         self.down = False
         self.arrived = asyncio.Event()
 
@@ -59,8 +61,13 @@ class ScriptedConsumer:
         self._assignment = Assignment(0, frozenset(), joined=False)
         self._places: dict[int, int] = {}
         self._on_revoked: Callable[[], Awaitable[None]] | None = None
-        self.commits_fail = False
+        self.fails: dict[str, Exception] = {}
+        """By method name, what its next calls raise."""
+        self.hides = False
+        """Fetches find nothing, although there is something."""
+        self.calls: list[str] = []
         self.started: dict[int, int] = {}
+        self.fetching = 0
 
     async def start(self, on_revoked: Callable[[], Awaitable[None]]) -> None:
         self._on_revoked = on_revoked
@@ -79,23 +86,42 @@ class ScriptedConsumer:
     def assignment(self) -> Assignment:
         return self._assignment
 
+    def _called(self, method: str) -> None:
+        self.calls.append(method)
+        if error := self.fails.get(method):
+            raise error
+
     async def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
+        self._called("committed")
         return {p: self._log.committed.get(p) for p in partitions}
 
     async def bounds(self, partitions: Iterable[int]) -> dict[int, Bounds]:
-        return {p: Bounds(0, self._log.end(p)) for p in partitions}
+        self._called("bounds")
+        return {p: Bounds(self._log.starts[p], self._log.end(p)) for p in partitions}
 
     def seek(self, partition: int, offset: int) -> None:
         self._places[partition] = offset
         self.started[partition] = offset
 
-    async def fetch(self, max_records: int, timeout: float) -> tuple[int, list[Record]]:
+    async def fetch(
+        self,
+        max_records: int,
+        timeout: float,  # noqa: ASYNC109
+    ) -> tuple[int, list[Record]]:
+        self._called("fetch")
+        self.fetching += 1
+        try:
+            return await self._found(max_records, timeout)
+        finally:
+            self.fetching -= 1
+
+    async def _found(self, max_records: int, seconds: float) -> tuple[int, list[Record]]:
         epoch = self._assignment.epoch
         records = self._ready(max_records)
         if not records:
             self._log.arrived.clear()
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(seconds):
                     await self._log.arrived.wait()
             except TimeoutError:
                 return epoch, []
@@ -105,6 +131,12 @@ class ScriptedConsumer:
         return epoch, records
 
     def _ready(self, most: int) -> list[Record]:
+        if self.hides:
+            return []
+        for partition, place in self._places.items():
+            if not self._log.starts[partition] <= place <= self._log.end(partition):
+                del self._places[partition]
+                raise Misconfigured("offset_out_of_range", f"partition {partition} does not hold {place}")
         found = [
             record
             for partition, place in sorted(self._places.items())
@@ -113,8 +145,7 @@ class ScriptedConsumer:
         return found[:most]
 
     async def commit(self, epoch: int, offsets: Mapping[int, int]) -> None:
-        if self.commits_fail:
-            raise Unavailable("log_unavailable", "the log is down")
+        self._called("commit")
         if epoch != self._assignment.epoch:
             raise Fenced
         self._log.committed.update(offsets)
