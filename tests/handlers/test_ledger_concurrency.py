@@ -61,6 +61,15 @@ async def test_one_known_order_at_the_same_moment_loses_no_difference(postgres_b
     assert await postgres_books.points() == 50
 
 
+async def test_a_redemption_that_changes_nothing_yet_is_seen_by_the_worker_that_undoes_the_other(
+    postgres_books: Books,
+) -> None:
+    await postgres_books.apply(a_sale("r_1", total=10_000, total_discount_amount=500))
+    # Writes nothing to the order: only its lock holds the other worker back until the facts can be seen.
+    await overlapping(postgres_books, [a_sale("r_2", total=6_000)], [a_rollback("r_1")])
+    assert await postgres_books.points() == 60
+
+
 async def test_the_same_redemption_at_the_same_moment_earns_once(postgres_books: Books) -> None:
     await overlapping(postgres_books, [a_sale(total=1_000)], [a_sale(total=1_000)])
     assert await postgres_books.points() == 10
