@@ -5,6 +5,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +20,7 @@ from events.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.008
 """How often other processes' appends are looked for: a look at shared memory costs next to nothing."""
 TRIM_SECONDS = 600.0
 
@@ -209,18 +210,19 @@ class _Watcher:
         self._path = path
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._watch, name="log watcher", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
         self._thread.join()
 
     def _watch(self) -> None:
         with contextlib.closing(store.open_store(self._path)) as connection:
             seen = None
-            while not self._stopping.wait(POLL_SECONDS):
+            while not self._stopping:
+                time.sleep(POLL_SECONDS)
                 try:
                     (version,) = connection.execute("PRAGMA data_version").fetchone()
                 except sqlite3.Error as error:
