@@ -4,6 +4,7 @@ Importing takes a second and a half of a core, and these tests start some two hu
 out is a process like any other: its own environment, pid, output, exit code and death.
 """
 
+import gc
 import json
 import os
 import signal
@@ -93,10 +94,12 @@ def tend(path: str) -> None:
     from consumer import delivery
 
     delivery.LEASE_SECONDS, delivery.RENEW_SECONDS = LEASE_SECONDS, LEASE_SECONDS / 4
+    delivery.SETTLING_SECONDS, delivery.POLL_SECONDS = LEASE_SECONDS / 2, LEASE_SECONDS / 10
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(100)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()  # or each child would copy and search at its end what was imported here
     print("ready", flush=True)
     while True:
         connection, _ = listener.accept()

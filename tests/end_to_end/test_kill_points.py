@@ -67,11 +67,11 @@ BATCH = [
     Kill("broker.embedded:EmbeddedConsumer.commit", "after"),
 ]
 DELIVERY = [
-    *(Kill("storage.effects:lease_due", "after", call) for call in (1, 2, 3)),
-    *(Kill("consumer.work:EventWork.load", "after", call) for call in (1, 2)),
-    *(Kill("consumer.work:EventWork.run", "before", call) for call in (1, 4, 8)),
-    *(Kill("tests.end_to_end.outside:_remember", "after", call) for call in (1, 4, 8)),
-    *(Kill("consumer.work:EventWork.run", "after", call) for call in (1, 4)),
+    *(Kill("storage.effects:lease_due", "after", call) for call in (1, 3)),
+    Kill("consumer.work:EventWork.load", "after"),
+    *(Kill("consumer.work:EventWork.run", "before", call) for call in (1, 4)),
+    *(Kill("tests.end_to_end.outside:_remember", "after", call) for call in (1, 8)),
+    Kill("consumer.work:EventWork.run", "after"),
     *(
         Kill("storage.effects:store_results", moment, call)
         for call in (2, 5)
@@ -80,11 +80,8 @@ DELIVERY = [
     Kill("consumer.work:EventWork.bury"),
     Kill("consumer.work:EventWork.bury", "after"),
     Kill("storage.payloads:drop_settled_payloads", "after", 2),
-    *(
-        Kill("consumer.work:LetterWork.run", moment, call)
-        for call in (1, 2)
-        for moment in ("before", "after")
-    ),
+    Kill("consumer.work:LetterWork.run"),
+    *(Kill("consumer.work:LetterWork.run", "after", call) for call in (1, 2)),
 ]
 DOOR = [
     *(Kill("broker.embedded:EmbeddedProducer.append", "before", call) for call in (1, 5)),
@@ -128,7 +125,7 @@ def test_killed_between_append_and_answer_the_sender_sends_again_and_it_counts_o
     site: Site, kill: Kill
 ) -> None:
     sender = Sender(site.url, at_once=1)
-    running = site.start("run", kill=kill)
+    running = site.start("run", kill=kill).wait_ready()
     bodies = list(BODIES)
     while not running.has_ended():
         sender.send_once(bodies.pop(0))
@@ -155,21 +152,22 @@ def test_a_replay_that_was_killed_is_repeated_without_harm(site: Site, loaded: P
     assert site.ask("dead-letters", "replay", "--all", kill=kill).code == -9
     assert site.ask("dead-letters", "replay", "--all").code == 0
     assert_all_is_right(site)
-    # Each was refused again by the one handler that had refused it.
-    assert {letter["replays"] for letter in site.told("dead-letters", "list") if letter["handler"]} == {1}
-    assert calls(site) == dict.fromkeys(KEYS, 1) | {"outside:default:succeeded:r_unwanted": 2}
+    # Each was refused again by the one handler that had refused it, and the others were left alone.
+    assert all(letter["replays"] for letter in site.told("dead-letters", "list"))
+    assert {key for key, times in calls(site).items() if times > 1} == {
+        "outside:default:succeeded:r_unwanted"
+    }
 
 
 def assert_all_is_right(site: Site) -> None:
     site.wait_idle()
     assert site.balances() == BALANCES
     assert site.told("ledger", "verify") == []
-    letters = [(letter["handler"], letter["redemption_id"]) for letter in site.told("dead-letters", "list")]
-    assert set(letters) == LETTERS
-    # The torn body may have been sent twice: two records, two letters. Never one record with two.
-    assert len([letter for letter in letters if letter[0]]) == len(LETTERS) - 1
-    effects: dict[str, int] = site.told("status")["effects"]
-    assert effects["pending"] == 0
+    letters = site.told("dead-letters", "list")
+    assert {(letter["handler"], letter["redemption_id"]) for letter in letters} == LETTERS
+    # A body that was sent twice is two records, and may have two letters. One record never has.
+    origins = [(letter["handler"], letter["partition"], letter["offset"]) for letter in letters]
+    assert len(set(origins)) == len(origins)
     assert calls(site).keys() == KEYS
 
 
@@ -196,10 +194,10 @@ def unsettled_keys(site: Site) -> set[str]:
 def settled(site: Site) -> list[tuple[str, str]]:
     question = (
         "SELECT effects.kind, redemption_id FROM effects JOIN names ON names.id = handler "
-        f"WHERE name = 'outside' AND state <> {State.PENDING}"
+        "WHERE name = 'outside' AND state <> ?"
     )
     rows: list[Any] = []
     with closing(sqlite3.connect(site.data_dir / "store.db")) as database:
         if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'effects'").fetchone():
-            rows = database.execute(question).fetchall()
+            rows = database.execute(question, [State.PENDING]).fetchall()
     return [(KINDS[kind], redemption) for kind, redemption in rows]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.end_to_end.conftest import MakeSite
 from tests.end_to_end.processes import Site, until
+from tests.end_to_end.promises import assert_all_is_right
 from tests.end_to_end.traffic import Sender, in_all_shapes, sale, traffic, undone
 from tests.events.payloads import CUSTOMER, a_rollback, a_success
 
@@ -64,7 +65,7 @@ def test_killed_under_load_it_loses_nothing_and_does_nothing_twice(site: Site) -
         sending.result()
     site.wait_idle()
     assert set(sender.answers) <= {202, 503, 0}
-    assert_all_is_right(site, load.balances, load.malformed)
+    assert_all_is_right(site, load)
 
 
 def test_what_was_accepted_before_a_kill_has_its_effect_without_being_sent_again(site: Site) -> None:
@@ -113,16 +114,3 @@ def test_sigterm_ends_it_with_exit_code_0_and_all_committed(make_site: MakeSite,
         site.start("run").wait_ready()
         site.wait_idle()
         assert points(site) == 103
-
-
-def assert_all_is_right(site: Site, balances: dict[str, int], malformed: int) -> None:
-    """The promises, as an operator can ask about them."""
-    assert site.balances() == balances
-    assert site.told("ledger", "verify") == []
-    letters = site.told("dead-letters", "list")
-    assert len({letter["id"] for letter in letters}) == len(letters)
-    assert {letter["handler"] for letter in letters} <= {None}
-    # A body that was sent again after a lost answer is a record, and so a letter, of its own.
-    assert len(letters) >= malformed
-    effects = site.told("status")["effects"]
-    assert effects["pending"] == effects["dead"] == 0
