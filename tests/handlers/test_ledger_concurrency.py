@@ -26,11 +26,20 @@ async def while_uncommitted(books: Books, *events: RedemptionEvent) -> AsyncIter
         yield
 
 
-async def somebody_waits(books: Books) -> None:
-    """Returns once a transaction waits for a lock of another."""
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with asyncio.timeout(30), books.database.transaction() as transaction:
-        while not await transaction.run(waiting):
+async def waiting(books: Books) -> int:
+    """How many transactions wait for a lock of another."""
+    # In a new transaction each time: within one, PostgreSQL shows the same activity again.
+    async with books.database.snapshot() as transaction:
+        rows = await transaction.run(
+            "SELECT count(*) AS number FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(rows[0].number)
+
+
+async def until_somebody_waits(books: Books, transactions: int = 1) -> None:
+    async with asyncio.timeout(30):
+        while await waiting(books) < transactions:
             pass
 
 
@@ -38,11 +47,10 @@ async def overlapping(
     books: Books, first: Sequence[RedemptionEvent], second: Sequence[RedemptionEvent]
 ) -> None:
     """The second worker starts while the first has written everything and committed nothing."""
-    async with while_uncommitted(books, *first):
-        other = asyncio.create_task(books.apply(*second))
-        await somebody_waits(books)
+    async with asyncio.TaskGroup() as workers, while_uncommitted(books, *first):
+        other = workers.create_task(books.apply(*second))
+        await until_somebody_waits(books)
         assert not other.done()
-    await other
     assert await books.findings() == []
 
 
@@ -121,6 +129,29 @@ async def test_a_childs_order_moves_while_another_worker_reverses_its_parent(
     first, second = (reversal, partial) if reversal_first else (partial, reversal)
     await overlapping(postgres_books, [first], [second])
     assert await postgres_books.points() == 0
+
+
+async def test_a_parent_told_at_the_last_moment_is_locked_as_well(postgres_books: Books) -> None:
+    await postgres_books.apply(a_sale("r_c", order=None, total=1_000))
+    reversed_, commit = asyncio.Event(), asyncio.Event()
+
+    async def reverse_the_parent() -> None:
+        async with while_uncommitted(postgres_books, a_rollback("r_p")):
+            reversed_.set()
+            await commit.wait()
+
+    async with asyncio.TaskGroup() as workers:
+        async with while_uncommitted(postgres_books, a_sale("r_c", order=None, parent="r_p")):
+            # Looked up before anybody could see that the child has a parent.
+            mover = workers.create_task(postgres_books.apply(a_sale("r_c", order="ord_1")))
+            workers.create_task(reverse_the_parent())
+            await until_somebody_waits(postgres_books, transactions=2)
+        await reversed_.wait()
+        while not mover.done() and not await waiting(postgres_books):
+            pass
+        commit.set()
+    assert await postgres_books.points() == 0
+    assert await postgres_books.findings() == []
 
 
 async def test_workers_with_the_same_events_in_opposite_order_never_block_each_other_for_good(
