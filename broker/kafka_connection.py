@@ -26,6 +26,9 @@ REFUSALS = (
     errors.TopicAuthorizationFailedError,
     errors.GroupAuthorizationFailedError,
     errors.ClusterAuthorizationFailedError,
+    errors.InvalidGroupIdError,
+    errors.InvalidSessionTimeoutError,
+    errors.InconsistentGroupProtocolError,
     ssl.SSLCertVerificationError,
 )
 

@@ -104,6 +104,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with asyncio.timeout(GREET_SECONDS):
                 await self.client.start()
+                # Asked here so that a group that is not ours to join is told at the start.
+                await self.client._coordinator.ensure_coordinator_known()
         except (errors.KafkaError, TimeoutError) as error:
             await self._close()
             raise failure_of(error) from error

@@ -20,6 +20,8 @@ REQUEST_SECONDS = 10.0
 APPEND_SECONDS = 30.0
 """An idempotent batch never expires inside aiokafka; past this we stop waiting for it."""
 STOP_SECONDS = 10.0
+APPENDS_AT_ONCE = 500
+"""aiokafka lets those that wait for room in a batch race for it, and some never win; ours stand in line."""
 
 TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
@@ -33,6 +35,7 @@ class KafkaProducer:
         self._client: AIOKafkaProducer | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(APPENDS_AT_ONCE)
         self._stopped = False
 
     async def start(self) -> None:
@@ -45,7 +48,7 @@ class KafkaProducer:
     ) -> tuple[int, int]:
         """Raises TooLarge or Unavailable, whatever the cause: the sender is to try again in any case."""
         try:
-            async with asyncio.timeout(APPEND_SECONDS):
+            async with asyncio.timeout(APPEND_SECONDS), self._room:
                 delivery = await self._send(topic, value, key, headers)
                 # Not awaited directly: a caller that is cancelled would cancel the delivery with it, and
                 # then nobody would see it fail and replace the producer.

@@ -409,6 +409,31 @@ async def test_refused_credentials_and_missing_rights_are_told_at_once(
             await client
 
 
+async def test_a_group_that_refuses_us_is_told_at_the_start(
+    guarded_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def let_in(*_: object) -> None: ...
+
+    monkeypatch.setattr(kafka_consumer, "greet", let_in)
+    connection = KafkaConnection(
+        bootstrap_servers=f"127.0.0.1:{guarded_kafka.sasl_port}",
+        security_protocol="SASL_PLAINTEXT",
+        sasl_username="worker",
+        sasl_password="right",
+    )
+    consumer = KafkaConsumer(connection, new_topics(), MemberSettings(group="g"), SystemRuntime())
+    with pytest.raises(Misconfigured, match="GroupAuthorizationFailed"):
+        await consumer.start(nothing)
+
+
+async def test_a_session_shorter_than_the_broker_allows_is_told(shared: Clients) -> None:
+    consumer = member(shared, session_timeout=0.5)
+    await consumer.start(nothing)
+    with pytest.raises(Misconfigured, match="InvalidSessionTimeout"):
+        while True:
+            await consumer.fetch(1, 0.05)
+
+
 async def test_starting_does_not_make_a_missing_topic(guarded_kafka: Kafka, tmp_path: Path) -> None:
     log = KafkaLog(guarded_kafka.bootstrap_servers, new_topics())
     producer, consumer = log.producer(), log.consumer("g")
