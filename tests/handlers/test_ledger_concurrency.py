@@ -26,21 +26,15 @@ async def while_uncommitted(books: Books, *events: RedemptionEvent) -> AsyncIter
         yield
 
 
-async def waiting(books: Books) -> int:
-    """How many transactions wait for a lock of another."""
-    # In a new transaction each time: within one, PostgreSQL shows the same activity again.
-    async with books.database.snapshot() as transaction:
-        rows = await transaction.run(
-            "SELECT count(*) AS number FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return int(rows[0].number)
-
-
-async def until_somebody_waits(books: Books, transactions: int = 1) -> None:
+async def until_somebody_waits(books: Books) -> None:
+    """Returns once a transaction waits for a lock of another."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    found = False
     async with asyncio.timeout(30):
-        while await waiting(books) < transactions:
-            pass
+        while not found:
+            # In a new transaction each time: within one, PostgreSQL shows the same activity again.
+            async with books.database.snapshot() as transaction:
+                found = bool(await transaction.run(waiting))
 
 
 async def overlapping(
@@ -133,22 +127,23 @@ async def test_a_childs_order_moves_while_another_worker_reverses_its_parent(
 
 async def test_a_parent_told_at_the_last_moment_is_locked_as_well(postgres_books: Books) -> None:
     await postgres_books.apply(a_sale("r_c", order=None, total=1_000))
-    reversed_, commit = asyncio.Event(), asyncio.Event()
+    moved, commit = asyncio.Event(), asyncio.Event()
 
-    async def reverse_the_parent() -> None:
-        async with while_uncommitted(postgres_books, a_rollback("r_p")):
-            reversed_.set()
+    async def move_the_child() -> None:
+        async with while_uncommitted(postgres_books, a_sale("r_c", order="ord_1")):
+            moved.set()
             await commit.wait()
 
     async with asyncio.TaskGroup() as workers:
-        async with while_uncommitted(postgres_books, a_sale("r_c", order=None, parent="r_p")):
-            # Looked up before anybody could see that the child has a parent.
-            mover = workers.create_task(postgres_books.apply(a_sale("r_c", order="ord_1")))
-            workers.create_task(reverse_the_parent())
-            await until_somebody_waits(postgres_books, transactions=2)
-        await reversed_.wait()
-        while not mover.done() and not await waiting(postgres_books):
-            pass
+        async with postgres_books.database.transaction() as teller:
+            await teller.run("SELECT 1 FROM facts WHERE redemption_id = 'r_c' {lock}")
+            workers.create_task(move_the_child())
+            # It has looked up the child's parent before anybody could see that there is one.
+            await until_somebody_waits(postgres_books)
+            await Loyalty().apply([a_sale("r_c", order=None, parent="r_p")], teller)
+        await moved.wait()
+        workers.create_task(postgres_books.apply(a_rollback("r_p")))
+        await until_somebody_waits(postgres_books)
         commit.set()
     assert await postgres_books.points() == 0
     assert await postgres_books.findings() == []
