@@ -3,8 +3,9 @@
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -72,22 +73,18 @@ def reconcile(
     account = _account(settings)
     if re.fullmatch(r"[a-z0-9-]{1,63}", tenant) is None:
         raise typer.BadParameter(f"{tenant!r} is no tenant: a-z, 0-9 and -, at most 63")
-    if until is not None and until <= since:
-        raise typer.BadParameter("--until must be later than --since")
-    writable(settings.data_dir)
     now = int(SystemRuntime().now() * 1000)
+    if since >= (now if until is None else until):
+        raise typer.BadParameter("--since must be earlier than --until, or than now")
+    writable(settings.data_dir)
     scope = Scope(f"{account.base_url} {account.app_id}", tenant, since, until, enqueue)
-    journal = Journal(settings.data_dir / "reconcile", scope, now=now, restart=restart)
-    try:
-        if journal.until <= since:
-            raise typer.BadParameter("--since must lie in the past")
+    with _journal(settings.data_dir, scope, now, restart) as journal:
         window = Window(since, journal.until)
-        run_loop(_complete(settings, account, journal, window, now, _bar(journal, window, as_json)))
+        with _bar(journal, window, as_json) as moved:
+            run_loop(_complete(settings, account, journal, window, now, moved))
         _answer(journal, window, as_json)
         is_fine = _is_fine(journal)
         journal.discard()
-    finally:
-        journal.close()
     if not is_fine:
         raise typer.Exit(1)
 
@@ -98,6 +95,17 @@ def _account(settings: Settings) -> Account:
         unset = [PREFIX + name.upper() for name in NEEDED if getattr(settings, name) is None]
         raise Misconfigured("voucherify_settings", f"to ask Voucherify, set {', '.join(unset)}")
     return Account(base_url, app_id, token.get_secret_value())
+
+
+@contextmanager
+def _journal(data_dir: Path, scope: Scope, now: int, restart: bool) -> Iterator[Journal]:
+    try:
+        with closing(Journal(data_dir / "reconcile", scope, now=now, restart=restart)) as journal:
+            yield journal
+    except BrokenPipeError:
+        raise
+    except OSError as wrong:
+        raise Misconfigured("data_dir", f"cannot write to {data_dir / 'reconcile'}: {wrong}") from wrong
 
 
 async def _complete(
@@ -136,20 +144,23 @@ async def _enqueueing(settings: Settings, scope: Scope) -> AsyncIterator[Enqueue
         await producer.stop()
 
 
-def _bar(journal: Journal, window: Window, as_json: bool) -> Callable[[int], None]:
+@contextmanager
+def _bar(journal: Journal, window: Window, as_json: bool) -> Iterator[Callable[[int], None]]:
     """A line on stderr that tells how far it is, for people who watch."""
     if as_json or not sys.stderr.isatty():
-        return lambda frontier: None
+        yield lambda moment: None
+        return
 
-    def show(frontier: int) -> None:
-        done = max(0.0, min(1.0, (frontier - window.start) / (window.end - window.start)))
-        bar = "#" * round(done * 30)
+    def show(moment: int) -> None:
+        done = max(0.0, min(1.0, (moment - window.start) / (window.end - window.start)))
         found = f"{journal.checked} checked, {journal.missing} missing, {journal.different} different"
-        print(
-            f"\r[{bar:<30}] {done:4.0%}  {found}", end="\n" if done == 1 else "", file=sys.stderr, flush=True
-        )
+        print(f"\r[{'#' * round(done * 30):<30}] {done:4.0%}  {found}", end="", file=sys.stderr, flush=True)
 
-    return show
+    show(window.start)
+    try:
+        yield show
+    finally:
+        print(file=sys.stderr)
 
 
 def _is_fine(journal: Journal) -> bool:

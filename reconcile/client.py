@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import httpx
-import msgspec
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Raw
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -19,6 +18,7 @@ from tenacity import (
 from events.failures import Failure, Misconfigured, Unavailable
 from reconcile.moments import Window, iso
 from reconcile.pace import Pace
+from reconcile.parsing import rows_of
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +40,6 @@ class Account(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Account({self.base_url!r})"  # A traceback must not show the token.
-
-
-class _List(Struct):
-    redemptions: list[Raw]
 
 
 class Voucherify:
@@ -118,8 +114,8 @@ class Voucherify:
                 if len(body) > LARGEST_ANSWER:
                     raise Failure("answer_too_large", f"Voucherify's answer is over {LARGEST_ANSWER} bytes")
         try:
-            return msgspec.json.decode(body, type=_List).redemptions
-        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            return rows_of(bytes(body))
+        except ValueError as wrong:
             raise Unavailable("unreadable_answer", "Voucherify's answer is no list of redemptions") from wrong
 
     def _failure(self, response: httpx.Response) -> Failure:

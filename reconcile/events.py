@@ -15,8 +15,7 @@ from events.failures import Malformed
 from events.keys import record_key
 from events.reading import read
 from reconcile.moments import moment
-
-Fields = dict[str, Raw]
+from reconcile.parsing import Members, members_of, value_of
 
 SHARED = ("customer", "order", "promotion_tier")
 UNDONE = ("ROLLED_BACK", "ROLLED BACK")
@@ -42,14 +41,14 @@ class Told(NamedTuple):
     """A success that, as the row says, was rolled back since."""
 
 
-def read_row(row: Raw, tenant: str) -> Told:
+def read_row(raw: Raw, tenant: str) -> Told:
     """Raises Malformed, and nothing else whatever the row holds."""
-    fields = _fields(row)
-    row_id = _value(fields, "id")
-    if fields is None or not isinstance(row_id, str):
+    row = members_of(raw)
+    row_id = value_of(row, "id")
+    if row is None or not isinstance(row_id, str):
         raise Malformed("no_redemption_id", "a row of the list has no id")
-    is_rollback = _value(fields, "object") == "redemption_rollback" or row_id.startswith(("rr_", "rrf_"))
-    body = msgspec.json.encode(_rollback(fields) if is_rollback else _success(fields))
+    is_rollback = value_of(row, "object") == "redemption_rollback" or row_id.startswith(("rr_", "rrf_"))
+    body = _encoded(_rollback(row) if is_rollback else _success(row))
     content = read(body)
     event = interpret(content, tenant)
     matters = isinstance(event, RedemptionEvent) and event.kind is not Kind.FAILED
@@ -58,69 +57,65 @@ def read_row(row: Raw, tenant: str) -> Told:
         event=event if isinstance(event, RedemptionEvent) and matters else None,
         body=body,
         key=record_key(content),
-        date=_date(_value(fields, "date")),
-        undone=not is_rollback and (_value(fields, "status") in UNDONE or _has_rollbacks(fields)),
+        date=_date(value_of(row, "date")),
+        undone=not is_rollback and (_says_undone(row) or _has_rollbacks(row)),
     )
 
 
-def _success(fields: Fields) -> dict[str, Any]:
+def _success(row: Members) -> dict[str, Any]:
     # The row tells how things are now. As an event, a success that says so would be its own rollback.
-    redemption = {
-        name: value
-        for name, value in fields.items()
-        if name != "status" or _value(fields, name) not in UNDONE
-    }
-    return _shared(fields) | {"redemption": redemption}
+    dropped = "status" if _says_undone(row) else None
+    return _shared(row) | {"redemption": {name: row[name] for name in row if name != dropped}}
 
 
-def _rollback(fields: Fields) -> dict[str, Any]:
-    body = _shared(fields) | {"redemption_rollback": fields}
-    original = _value(fields, "redemption")
-    return body if original is None else body | {"redemption": {"id": original}}
+def _rollback(row: Members) -> dict[str, Any]:
+    body = _shared(row) | {"redemption_rollback": row}
+    return body | {"redemption": {"id": row["redemption"]}} if "redemption" in row else body
 
 
-def _shared(fields: Fields) -> dict[str, Any]:
-    body: dict[str, Any] = {name: fields[name] for name in SHARED if _value(fields, name) is not None}
-    voucher = _fields(fields.get("voucher"))
-    related = _value(fields, "related_object_type")
-    if related in ("voucher", "promotion_tier") and voucher is None and "promotion_tier" not in body:
-        # Without either, a redemption reads as the parent of a stack.
-        body[related] = {"id": _value(fields, "related_object_id")}
+def _shared(row: Members) -> dict[str, Any]:
+    body: dict[str, Any] = {name: row[name] for name in SHARED if members_of(row.get(name)) is not None}
+    voucher = members_of(row.get("voucher"))
     if voucher is not None:
-        body["voucher"] = voucher
-    if "voucher" in body and (type_ := _voucher_type(fields, voucher or {})) is not None:
-        body["voucher"] = body["voucher"] | {"type": type_}
+        body["voucher"] = _typed(voucher, row)
+        return body
+    related = value_of(row, "related_object_type")
+    if related == "voucher":
+        body["voucher"] = _typed(_stub(row), row)
+    elif related == "promotion_tier":
+        body.setdefault("promotion_tier", _stub(row))
     return body
 
 
-def _voucher_type(fields: Fields, voucher: Fields) -> str | None:
-    """The type to add; None if the voucher tells its own, or nobody knows."""
-    if _value(voucher, "type") is not None:
-        return None
-    told = (type_ for name, type_ in VOUCHER_TYPES.items() if _fields(fields.get(name)) is not None)
-    of_voucher = (type_ for name, type_ in VOUCHER_TYPES.items() if _fields(voucher.get(name)) is not None)
-    return next(told, None) or next(of_voucher, None)
+def _stub(row: Members) -> Members:
+    """In place of what the row does not show. Without either, a redemption reads as the parent of a stack."""
+    return {"id": row["related_object_id"]} if "related_object_id" in row else {}
 
 
-def _has_rollbacks(fields: Fields) -> bool:
-    related = _fields(fields.get("related_redemptions"))
-    return bool(related and _value(related, "rollbacks"))
+def _typed(voucher: Members, row: Members) -> dict[str, Any]:
+    if value_of(voucher, "type") is not None:
+        return voucher
+    for told in (row, voucher):
+        for name, type_ in VOUCHER_TYPES.items():
+            if members_of(told.get(name)) is not None:
+                return voucher | {"type": type_}
+    return voucher
 
 
-def _fields(raw: Raw | None) -> Fields | None:
-    """The members of an object; None if it is none."""
+def _encoded(body: dict[str, Any]) -> bytes:
     try:
-        return None if raw is None else msgspec.json.decode(raw, type=Fields)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise Malformed("not_utf8", "a row of the list has a key that is no text") from None
 
 
-def _value(fields: Fields | None, name: str) -> Any:
-    """A member's value; None if it is absent or unreadable."""
-    try:
-        return msgspec.json.decode(fields[name]) if fields and name in fields else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+def _says_undone(row: Members) -> bool:
+    return value_of(row, "status") in UNDONE
+
+
+def _has_rollbacks(row: Members) -> bool:
+    related = members_of(row.get("related_redemptions"))
+    return bool(related and value_of(related, "rollbacks"))
 
 
 def _date(value: Any) -> int | None:

@@ -107,13 +107,16 @@ class Journal:
         return (entry for entry in self._entries() if isinstance(entry, kind))
 
     def close(self) -> None:
+        """What was finished stays, for a run that goes on."""
+        if self.frontier is None:
+            self._path.unlink(missing_ok=True)
         self._file.close()
 
     def discard(self) -> None:
         """The run is over: the next one begins anew."""
         self._progress_file.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
-        self.close()
+        self._file.close()
 
     def _sync(self) -> None:
         self._file.flush()

@@ -33,9 +33,9 @@ class Run:
         window: Window,
         now: int,
         enqueueing: Enqueueing | None = None,
-        moved: Callable[[int], None] = lambda frontier: None,
+        moved: Callable[[int], None] = lambda moment: None,
     ) -> None:
-        """`window`: of the dates of redemptions and rollbacks. `moved` is told how far it came."""
+        """`window`: of the dates of redemptions and rollbacks. `moved` is told the moment it came to."""
         self._voucherify = voucherify
         self._database = database
         self._journal = journal
@@ -49,13 +49,14 @@ class Run:
         """Everything found is in the journal. Raises a Failure: then the journal can be taken up again."""
         start = self._window.start - SKEW if self._journal.frontier is None else self._journal.frontier
         async for page in pages(self._voucherify, Window(start, self._window.end + SKEW)):
-            await self._compare(page)
+            told = await self._compare(page)
             if page.finished is not None:
                 self._journal.finish(page.finished)
-            self._moved(self._journal.frontier or start)
+            self._moved(page.finished or max((each.date or start for each in told), default=start))
         await self._find_extras()
 
-    async def _compare(self, page: Page) -> None:
+    async def _compare(self, page: Page) -> Sequence[Told]:
+        """Returns what the page told for the first time."""
         told, unreadable = self._read(page.rows)
         inside = [each for each in told if self._is_inside(each)]
         async with self._database.snapshot() as snapshot:
@@ -77,6 +78,7 @@ class Run:
                 enqueued=enqueued,
             ),
         )
+        return told
 
     def _read(self, rows: Sequence[Raw]) -> tuple[list[Told], int]:
         """The rows that come for the first time, and how many nobody can read."""

@@ -114,13 +114,15 @@ class Voucherify:
         self._rows.clear()
 
     def page(self, query: dict[str, str]) -> bytes:
-        after, before = query["created_at[after]"], query["created_at[before]"]
+        after, before = query.get("created_at[after]", ""), query.get("created_at[before]", "~")
         customer = query.get("customer")
         rows = [
             row
             for created, whose, row in self._rows
             if after < created < before and customer in (None, whose)
         ]
+        if query.get("order") != "created_at":
+            rows.reverse()
         limit, page = int(query.get("limit", "10")), int(query.get("page", "1"))
         shown = b", ".join(rows[(page - 1) * limit : page * limit])
         total = str(len(rows)).encode()
