@@ -1,6 +1,7 @@
 """Owns how Kafka is reached, and which of its refusals are ours to mend and which to wait out."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Iterable
 from typing import Any
@@ -31,6 +32,10 @@ REFUSALS = (
     errors.InconsistentGroupProtocolError,
     ssl.SSLCertVerificationError,
 )
+
+
+# At every try, twice a second while a broker is away: the failure is raised to us as well, and told by us.
+logging.getLogger("aiokafka").addFilter(lambda record: not str(record.msg).startswith("Unable connect to"))
 
 
 class KafkaConnection(Struct, frozen=True, kw_only=True):
@@ -139,7 +144,10 @@ async def _open_client(connection: KafkaConnection) -> AIOKafkaClient:
         ) from wrong
     except errors.KafkaError as error:
         await client.close()
-        raise await _why_not(connection) or failure_of(error) from error
+        silence = Unavailable(
+            "kafka_unavailable", f"no Kafka broker answers at {connection.bootstrap_servers}"
+        )
+        raise await _why_not(connection) or silence from error
     return client
 
 

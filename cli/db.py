@@ -32,5 +32,5 @@ def upgrade(context: typer.Context) -> None:
 
 
 async def _upgrade(settings: Settings) -> SchemaVersion:
-    async with opened(settings) as database:
+    async with opened(settings, create=True) as database:
         return await upgrade_schema(database)

@@ -52,7 +52,9 @@ class LazyCommands(TyperGroup):
             nearest = get_close_matches(cmd_name, COMMANDS, n=1, cutoff=0.0)[0]
             ctx.fail(f"no such command: {cmd_name}; did you mean {nearest}?")
         family = typer.main.get_group(import_module(COMMANDS[cmd_name]).app)
-        return family.commands.get(cmd_name, family)
+        command = family.commands.get(cmd_name, family)
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(cls=LazyCommands, add_completion=False)
@@ -98,8 +100,12 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (TyperException, WrongSettings, Failure) as failure:
-        complain(str(failure) or type(failure).__name__)
+        complain(_told(failure) or type(failure).__name__)
         return _exit_code(failure)
+
+
+def _told(failure: Exception) -> str:
+    return failure.format_message() if isinstance(failure, TyperException) else str(failure)
 
 
 def _exit_code(failure: Exception) -> int:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from broker.protocols import Producer
 from cli.banner import show_banner
+from cli.database import require_file
 from cli.log import log_of
 from cli.starting import wait_for, writable
 from config.demo_secret import demo_secret
@@ -134,6 +135,7 @@ class Process:
 
     @asynccontextmanager
     async def _database(self) -> AsyncIterator[Database]:
+        require_file(self._settings.database(), create=self._roles.demo)
         database = connect(self._settings.database(), self._runtime)
         try:
             if self._roles.demo:

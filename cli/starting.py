@@ -46,8 +46,8 @@ def writable(directory: Path) -> None:
         with TemporaryFile(dir=directory) as probe:
             probe.write(b"probe")
     except OSError as wrong:
+        reason = "a file is in its place" if isinstance(wrong, FileExistsError) else wrong.strerror
         raise Misconfigured(
             "data_dir",
-            f"cannot write to the data dir {directory} ({wrong.strerror}): "
-            "mend it or set REDEMPTIONS_DATA_DIR",
+            f"cannot write to the data dir {directory} ({reason}): mend it or set REDEMPTIONS_DATA_DIR",
         ) from wrong

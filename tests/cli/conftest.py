@@ -13,6 +13,13 @@ import structlog
 
 from cli.main import run
 
+# Fixtures: processes, and a site of theirs to ask about.
+from tests.cli.filled import filled as filled
+from tests.end_to_end.conftest import make_site as make_site
+from tests.end_to_end.conftest import nursery as nursery
+from tests.end_to_end.conftest import own_postgres as own_postgres
+from tests.end_to_end.conftest import site as site
+
 
 class Ended(NamedTuple):
     code: int

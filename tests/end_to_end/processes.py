@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -88,6 +88,9 @@ class Running:
         finally:
             connection.close()
 
+    def probe_until_answered(self, what: str) -> int:
+        return int(until(lambda: self.probe(what), f"{self._out.name} answers"))
+
     def wait_ready(self) -> "Running":
         def is_ready() -> bool:
             assert self._process.poll() is None, f"ended while starting:\n{self.err}"
@@ -142,6 +145,9 @@ class Site:
         """For all that is started from now on."""
         self._settings |= settings
 
+    def setting(self, name: str) -> str:
+        return str(self._settings[name])
+
     def start(self, *arguments: str, kill: Kill | None = None, **settings: object) -> Running:
         """Start a command that serves. `kill`: where it dies."""
         admin_port = free_port()
@@ -152,8 +158,12 @@ class Site:
         self._running.append(running)
         return running
 
-    def ask(self, *arguments: str, kill: Kill | None = None, **settings: object) -> Answer:
+    def ask(self, *arguments: str, kill: Kill | None = None) -> Answer:
         """Run a command to its end."""
+        return self.ask_with({}, *arguments, kill=kill)
+
+    def ask_with(self, settings: Mapping[str, object], *arguments: str, kill: Kill | None = None) -> Answer:
+        """The same with other settings, for this once."""
         out = self._output("ask")
         child = self._nursery.fork(arguments, self._environment(settings), self.directory, out, kill)
         code = Running(child, out, 0).wait_end(90)
@@ -194,10 +204,10 @@ class Site:
             running.send(signal.SIGCONT)
             running.kill()
 
-    def _environment(self, settings: dict[str, object]) -> dict[str, str]:
+    def _environment(self, settings: Mapping[str, object]) -> dict[str, str]:
         given = {
             f"REDEMPTIONS_{name.upper()}" if name.islower() else name: str(value)
-            for name, value in (self._settings | settings).items()
+            for name, value in (self._settings | dict(settings)).items()
             if value is not None
         }
         return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | given

@@ -133,7 +133,7 @@ def test_an_older_database_restored_while_traffic_flows_catches_up_by_itself(
 ) -> None:
     load = traffic(200, seed=7)
     workers = started(cluster)
-    name = cluster.told("config", "show")["settings"]["consumer_group"]["value"]
+    name = cluster.setting("consumer_group")  # the database's as well
     with under_load(cluster, load) as sender:
         share_accepted(sender, load, 0.3)
         own_postgres.copy(name, f"{name}_earlier")
