@@ -8,6 +8,7 @@ from aiokafka import TopicPartition, errors
 
 from broker.kafka_connection import KafkaConnection, answers, failure_of, greet
 from broker.kafka_membership import MemberSettings, Membership, replaced, replacement
+from broker.kafka_silence import Silence
 from broker.protocols import Assignment, Bounds, Fenced, Record
 from broker.topics import Topics
 from events.failures import Misconfigured, Unavailable
@@ -34,7 +35,7 @@ class KafkaConsumer:
         self._member_id = ""  # of the membership before this one
         self._places: dict[int, int] = {}  # next offset to hand out, of the partitions placed in this epoch
         self._turn = 0
-        self._heard: tuple[int, float] = (0, 0.0)  # latest answer to a fetch, when we first saw it
+        self._silence = Silence(runtime)
         self._changed: asyncio.Future[None] | None = None
         self._stopped = False
 
@@ -63,7 +64,7 @@ class KafkaConsumer:
         if self._member and partition in self._member.assignment.partitions:
             self._member.client.seek(self._place(partition), offset)
             self._places[partition] = offset
-            self._hear(0)
+            self._silence.end()
             self._wake()
 
     async def fetch(
@@ -78,17 +79,20 @@ class KafkaConsumer:
             return self.assignment().epoch, []
         member = self._member or await self._join()
         epoch = member.assignment.epoch
-        deadline = self._runtime.monotonic() + timeout
-        while True:
-            await self._check_sound(member)
-            records = await self._take(member, max_records)
-            left = deadline - self._runtime.monotonic()
-            if records or left <= 0 or epoch != member.assignment.epoch or self._stopped:
-                break
-            await self._wait(member, left)
-        if not records:
-            self._check_heard(member)
-        return epoch, records
+        deadline = self._silence.begin() + timeout
+        try:
+            while True:
+                await self._check_sound(member)
+                records = await self._take(member, max_records)
+                left = deadline - self._runtime.monotonic()
+                if records or left <= 0 or epoch != member.assignment.epoch or self._stopped:
+                    break
+                await self._wait(member, left)
+            if not records:
+                self._check_heard(member)
+            return epoch, records
+        finally:
+            self._silence.pause()
 
     async def commit(self, epoch: int, offsets: Mapping[int, int]) -> None:
         if self._member is None:
@@ -146,7 +150,7 @@ class KafkaConsumer:
         now = self._runtime.monotonic()
         if member.joining_since is not None and now - member.joining_since > STUCK_SECONDS:
             raise errors.KafkaError("the group did not settle")
-        if self._places and now - self._heard[1] > STUCK_SECONDS:
+        if self._places and self._silence.seconds > STUCK_SECONDS:
             raise errors.KafkaError("no fetch was answered")
 
     async def _take(self, member: Membership, max_records: int) -> list[Record]:
@@ -173,7 +177,7 @@ class KafkaConsumer:
             return []
         self._places = places
         if records:
-            self._hear(0)
+            self._silence.end()
         return records
 
     def _in_turn(self) -> list[int]:
@@ -218,14 +222,9 @@ class KafkaConsumer:
         if not member.readable or not self._places:
             return
         answers = [member.client.last_poll_timestamp(self._place(partition)) for partition in self._places]
-        latest = max(answer or 0 for answer in answers)
-        if latest != self._heard[0]:
-            self._hear(latest)
-        elif self._runtime.monotonic() - self._heard[1] > SILENT_SECONDS:
+        self._silence.end(max(answer or 0 for answer in answers))
+        if self._silence.seconds > SILENT_SECONDS:
             raise Unavailable("kafka_silent", "Kafka has not answered for a while")
-
-    def _hear(self, answer: int) -> None:
-        self._heard = (answer or self._heard[0], self._runtime.monotonic())
 
     def _forget_places(self) -> None:
         self._places = {}

@@ -195,6 +195,27 @@ async def test_a_lost_membership_is_made_anew(shared: Clients) -> None:
     assert [record.value for record in await read(consumer, 1)] == [b"again"]
 
 
+async def test_a_worker_that_did_not_fetch_for_long_keeps_its_place(
+    shared: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SystemRuntime()
+    assert isinstance(shared.log, KafkaLog)
+    settings = MemberSettings(group=f"patient-{shared.topics.events}")
+    consumer = KafkaConsumer(shared.log.connection, shared.topics, settings, clock)
+    shared.made.append(consumer)
+    producer = await shared.producer()
+    epoch = await joined(consumer)
+    await place(consumer)
+    for _ in range(3):
+        await producer.append(shared.topics.events, b"x", key=b"k", headers=[])
+    await read(consumer, 1, at_a_time=1)
+    begin = clock.monotonic
+    monkeypatch.setattr(clock, "monotonic", lambda: begin() + 3600.0)
+    assert len(await read(consumer, 2, at_a_time=1)) == 2
+    assert (await consumer.fetch(1, 0.1)) == (epoch, [])
+    assert consumer.assignment().epoch == epoch
+
+
 async def test_two_members_share_and_the_old_assignment_is_void(shared: Clients) -> None:
     producer = await shared.producer()
     revoked: list[int] = []
