@@ -108,6 +108,8 @@ class Caller:
         self.name = name
         self.calls: list[tuple[str, int]] = []
         self.running: Counter[str] = Counter()
+        self.overlaps: Counter[str] = Counter()
+        """Tries of one effect that ran at the same time, at most."""
         self.most = 0
         """Tries that ran at the same time, at most."""
         self.answers: dict[str, list[Any]] = {}
@@ -122,6 +124,7 @@ class Caller:
         self.calls.append((attempt.key, attempt.number))
         self.called.set()
         self.running[attempt.key] += 1
+        self.overlaps[attempt.key] = max(self.overlaps[attempt.key], self.running[attempt.key])
         self.most = max(self.most, self.running.total())
         try:
             if self.gate is not None:
