@@ -32,7 +32,7 @@ def configure(log_format: Literal["console", "json"], level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=_STDERR),
         cache_logger_on_first_use=True,
     )
-    _route_libraries(first, last, max(number, _LIBRARY_LEVEL))
+    _route_libraries(first, last, number)
 
 
 def _route_libraries(first: list[Processor], last: list[Processor], level: int) -> None:
@@ -46,7 +46,9 @@ def _route_libraries(first: list[Processor], last: list[Processor], level: int) 
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(max(level, _LIBRARY_LEVEL))
+    # Through an outage of the broker it logs ten errors a second; the worker says once what it waits for.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING if level <= logging.DEBUG else logging.CRITICAL)
 
 
 def _renderer(log_format: str) -> Processor:
