@@ -27,6 +27,7 @@ COMMANDS = {
     "worker": "cli.run",
     "send": "cli.send",
     "sign": "cli.send",
+    "traffic": "cli.traffic",
     "status": "cli.status",
     "ledger": "cli.ledger",
     "effects": "cli.effects",

@@ -13,6 +13,7 @@ from cli.freshening import Freshening
 from cli.invocation import settings_of
 from cli.output import complain, safe
 from config.demo_secret import existing_demo_secret
+from config.settings import Settings
 from config.webhook_secrets import DEFAULT_TENANT
 from events.signature import sign as signature_of
 
@@ -39,9 +40,8 @@ def send(
 ) -> None:
     """Sign files and post them, one after the other. Exit code 1 unless all were accepted."""
     if url is None:
-        settings = settings_of(context)
-        url = f"http://{_bracketed(settings.ingress_host)}:{settings.ingress_port}{ROUTE}"
-    secret = secret or _secret(context, _tenant(url))
+        url = address_of(settings_of(context))
+    secret = secret or secret_for(context, url)
     bodies = list(_bodies(files))
     if fresh:
         freshening = Freshening()
@@ -58,6 +58,16 @@ def sign(
 ) -> None:
     """Print the x-voucherify-signature of a file."""
     print(signature_of(_read(file), secret or _secret(context, DEFAULT_TENANT)))
+
+
+def address_of(settings: Settings) -> str:
+    """Where the settings' own ingress takes deliveries."""
+    return f"http://{_bracketed(settings.ingress_host)}:{settings.ingress_port}{ROUTE}"
+
+
+def secret_for(context: typer.Context, url: str) -> str:
+    """The secret of the tenant that `url` names."""
+    return _secret(context, _tenant(url))
 
 
 def _all_accepted(url: str, secret: str, bodies: Iterable[tuple[str, bytes]]) -> bool:

@@ -17,7 +17,18 @@ MAY_IMPORT = {
     # Of the handlers it knows their protocol alone: which ones there are is no business of the worker.
     "consumer": {"events", "broker", "storage", "handlers.protocol"},
     "reconcile": {"events", "broker", "storage", "handlers"},
-    "cli": {"config", "events", "broker", "storage", "ingress", "handlers", "consumer", "reconcile"},
+    "traffic": {"events"},
+    "cli": {
+        "config",
+        "events",
+        "broker",
+        "storage",
+        "ingress",
+        "handlers",
+        "consumer",
+        "reconcile",
+        "traffic",
+    },
 }
 
 
