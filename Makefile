@@ -8,7 +8,7 @@ DEV := .venv/.dev-installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test lint types format lock
+.PHONY: install run test chaos lint types format lock
 
 install: $(RUNTIME)
 
@@ -17,6 +17,12 @@ run: $(RUNTIME)
 
 test: $(DEV)
 	$(BIN)/python -m pytest $(ARGS)
+
+SEED ?= 1
+MINUTES ?= 10
+
+chaos: $(DEV)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

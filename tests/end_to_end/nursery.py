@@ -54,10 +54,10 @@ class Child:
 class Nursery:
     """The tests' side: starts the process at `path`, a Unix socket, and asks it for children."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lease_seconds: float = LEASE_SECONDS) -> None:
         self._path = path
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.end_to_end.nursery", path],
+            [sys.executable, "-m", "tests.end_to_end.nursery", path, str(lease_seconds)],
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -86,15 +86,15 @@ class Nursery:
         self._process.communicate()
 
 
-def tend(path: str) -> None:
+def tend(path: str, lease_seconds: float) -> None:
     """The nursery itself: fork whenever somebody connects."""
     import cli.process
     import cli.run
     import cli.status  # noqa: F401
     from consumer import delivery
 
-    delivery.LEASE_SECONDS, delivery.RENEW_SECONDS = LEASE_SECONDS, LEASE_SECONDS / 4
-    delivery.SETTLING_SECONDS, delivery.POLL_SECONDS = LEASE_SECONDS / 2, LEASE_SECONDS / 10
+    delivery.LEASE_SECONDS, delivery.RENEW_SECONDS = lease_seconds, lease_seconds / 4
+    delivery.SETTLING_SECONDS, delivery.POLL_SECONDS = lease_seconds / 2, lease_seconds / 10
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(100)
@@ -139,4 +139,4 @@ def _become(order: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    tend(sys.argv[1])
+    tend(sys.argv[1], float(sys.argv[2]))
