@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from events.decode import interpret
+from events.decode import decode
 from events.event import Kind, RedemptionEvent
 from events.failures import Malformed
 from events.keys import record_key
@@ -49,14 +49,13 @@ def read_row(raw: Raw, tenant: str) -> Told:
         raise Malformed("no_redemption_id", "a row of the list has no id")
     is_rollback = value_of(row, "object") == "redemption_rollback" or row_id.startswith(("rr_", "rrf_"))
     body = _encoded(_rollback(row) if is_rollback else _success(row))
-    content = read(body)
-    event = interpret(content, tenant)
+    event = decode(body, tenant)
     matters = isinstance(event, RedemptionEvent) and event.kind is not Kind.FAILED
     return Told(
         row_id=row_id,
         event=event if isinstance(event, RedemptionEvent) and matters else None,
         body=body,
-        key=record_key(content),
+        key=record_key(read(body)),
         date=_date(value_of(row, "date")),
         undone=not is_rollback and (_says_undone(row) or _has_rollbacks(row)),
     )
