@@ -280,8 +280,9 @@ async def test_the_next_batch_is_fetched_and_decoded_while_this_one_is_settled(
     "error", [Unavailable("down", "the log is down"), RuntimeError("a bug in the client")]
 )
 async def test_trouble_with_the_log_is_waited_out(
-    bench: Bench, log: ScriptedLog, method: str, error: Exception
+    sqlite: Database, log: ScriptedLog, method: str, error: Exception
 ) -> None:
+    bench = Bench(sqlite, log)
     bench.consumer.fails[method] = error
     await log.append(TOPIC, a_success("r_1"))
     async with bench.running():
