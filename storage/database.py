@@ -52,8 +52,8 @@ class Transaction:
         result = await self.connection.execute(text(self._spoken(sql)), parameters)
         return result.all() if result.returns_rows else []
 
-    async def insert_each(self, sql: str, rows: list[dict[str, Any]]) -> None:
-        """Run a flat insert for each of `rows` in one call, binary columns allowed."""
+    async def run_each(self, sql: str, rows: list[dict[str, Any]]) -> None:
+        """Run a statement for each of `rows` in one call, binary columns allowed."""
         if rows:
             await self.connection.execute(text(self._spoken(sql)), rows)
 

@@ -91,7 +91,7 @@ def clean(text: str, longest: int = ERROR_CHARACTERS) -> str:
 
 async def store_letters(transaction: Transaction, letters: Sequence[Letter]) -> None:
     """Store letters; one that is there re-opens if it died in a later replay than it knows of, else stays."""
-    await transaction.insert_each(
+    await transaction.run_each(
         'INSERT INTO dead_letters (id, consumer_group, topic, partition, "offset", timestamp, handler, '
         "tenant, kind, redemption_id, customer_id, reason, error_class, error, attempts, fingerprint, key, "
         "value, headers, state, replays, first_seen, last_seen) VALUES (:id, :consumer_group, :topic, "

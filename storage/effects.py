@@ -123,9 +123,16 @@ async def has_dead(transaction: Transaction, handler: int) -> bool:
 
 async def delete_effects(transaction: Transaction, marks: Iterable[Mark]) -> None:
     """Remove rows whose handler has now marked these effects in tables of its own."""
-    key = ", ".join(KEY)
-    await transaction.run(
-        f"DELETE FROM effects WHERE ({key}) IN (SELECT {key} FROM {{rows}})", Rows(KEY, sorted(marks))
+    found = await transaction.run(
+        "SELECT effects.tenant, effects.redemption_id, effects.handler, effects.kind "
+        f"FROM {{rows}} JOIN effects ON {SAME_KEY}",
+        Rows(KEY, sorted(marks)),
+    )
+    # Key by key: SQLite would search a set of keys by their first column alone.
+    await transaction.run_each(
+        "DELETE FROM effects WHERE tenant = :tenant AND redemption_id = :redemption_id "
+        "AND handler = :handler AND kind = :kind",
+        [dict(row._mapping) for row in found],
     )
 
 

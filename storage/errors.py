@@ -116,7 +116,7 @@ def _sqlite_failure(error: sqlite3.Error) -> Failure | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps: SQLAlchemy's has the driver's in `orig`, that one its own in `__cause__`."""
+    """The error and what it wraps: SQLAlchemy's has the driver's in `orig`, that has its own as its cause."""
     seen: list[BaseException] = []
     pending: list[BaseException | None] = [error]
     while pending:

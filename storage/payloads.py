@@ -39,7 +39,7 @@ def unpack_headers(packed: bytes) -> tuple[tuple[str, bytes], ...]:
 async def store_payloads(transaction: Transaction, payloads: dict[tuple[int, str, int], Payload]) -> None:
     """Keep the record behind each event (tenant, redemption id, kind). One that is there stays, but is
     locked: whoever is about to delete it then sees the effect that needs it."""
-    await transaction.insert_each(
+    await transaction.run_each(
         'INSERT INTO payloads (tenant, redemption_id, kind, topic, partition, "offset", timestamp, key, '
         "value, headers) VALUES (:tenant, :redemption_id, :kind, :topic, :partition, :offset, :timestamp, "
         ":key, :value, :headers) "
@@ -88,12 +88,16 @@ async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark])
         f"ORDER BY p.tenant, p.redemption_id, p.kind {lock}",
         events,
     )
-    await transaction.run(
-        "DELETE FROM payloads WHERE (tenant, redemption_id, kind) IN "
-        "(SELECT r.tenant, r.redemption_id, r.kind FROM {rows} WHERE NOT EXISTS (SELECT 1 FROM effects e "
-        "WHERE e.tenant = r.tenant AND e.redemption_id = r.redemption_id AND e.kind = r.kind "
-        f"AND e.state = {State.PENDING}))",
+    unneeded = await transaction.run(
+        f"SELECT p.tenant, p.redemption_id, p.kind FROM {{rows}} JOIN payloads p ON {SAME_EVENT} "
+        "WHERE NOT EXISTS (SELECT 1 FROM effects e WHERE e.tenant = p.tenant "
+        f"AND e.redemption_id = p.redemption_id AND e.kind = p.kind AND e.state = {State.PENDING})",
         events,
+    )
+    # Key by key: SQLite would search a set of keys by their first column alone.
+    await transaction.run_each(
+        "DELETE FROM payloads WHERE tenant = :tenant AND redemption_id = :redemption_id AND kind = :kind",
+        [dict(row._mapping) for row in unneeded],
     )
 
 
