@@ -15,7 +15,7 @@ from consumer.progress import Progress
 from consumer.waiting import GivenUp, Patience
 from events.failures import Misconfigured
 from storage.database import Database
-from storage.positions import positions
+from storage.positions import positions, went_back
 
 log = structlog.get_logger(__name__)
 
@@ -29,9 +29,10 @@ class IntakeConfig(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """A decoded batch and the assignment it belongs to."""
+    """A decoded batch, and the assignment and the places it belongs to."""
 
     epoch: int
+    life: int
     items: Sequence[Item]
     next_offsets: dict[int, int]
 
@@ -89,6 +90,7 @@ class Intake:
 
     async def _fetch(self) -> Fetched:
         await self._place()
+        life = self._places.life
         try:
             epoch, records = await unbroken_fetch(self._consumer, self._config.max_records)
         except Misconfigured:
@@ -96,8 +98,8 @@ class Intake:
             raise
         items = [read_item(record, self._config.group) for record in records]
         next_offsets = {record.partition: record.next_offset for record in records}
-        self._places.note_fetched(epoch, next_offsets)
-        return Fetched(epoch, items, next_offsets)
+        self._places.note_fetched(epoch, life, next_offsets)
+        return Fetched(epoch, life, items, next_offsets)
 
     async def _place(self) -> None:
         """Give every newly held partition its place."""
@@ -107,12 +109,23 @@ class Intake:
             self._let_go(held)
             self._places.begin(epoch)
             self._look_again = True
-        out = set() if self._look_again else self._halted
+        out = self._halted
+        if self._look_again:
+            await self._notice_older_database()
+            self._look_again, out = False, set()
         if new := sorted(held - self._places.fetched.keys() - out):
-            self._look_again = False
             await self._place_new(epoch, new)
         # Only now, as reading the positions has shown that the database is there.
         self._progress.joined = joined
+
+    async def _notice_older_database(self) -> None:
+        """A restored one must not wait for traffic to catch up."""
+        seen = dict(self._places.stored)  # before the snapshot, which must not be older than what we compare
+        async with self._database.snapshot() as snapshot:
+            older = await went_back(snapshot, self._config.group, self._config.topic, seen)
+        if older:
+            log.warning("database_went_back", positions=seen)
+            self._places.lose()
 
     def _let_go(self, held: frozenset[int]) -> None:
         for partition in self._halted - held:
@@ -139,7 +152,7 @@ class Intake:
             if committed.get(partition) is None and start == stored.get(partition):
                 forgotten[partition] = start
             self._consumer.seek(partition, start)
-            self._places.place(partition, start)
+            self._places.place(partition, start, stored.get(partition))
             self._halted.discard(partition)
             self._progress.clear(name_of(partition))
             self.placed.set()

@@ -8,8 +8,12 @@ class Places:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.life = 0
+        """Counts up whenever the places are lost: what was fetched before is not to be settled."""
         self.fetched: dict[int, int] = {}
         self.settled: dict[int, int] = {}
+        self.stored: dict[int, int] = {}
+        """What the database said it had stored, or took from us."""
 
     def begin(self, epoch: int) -> None:
         """A new assignment: nothing is placed yet."""
@@ -18,15 +22,20 @@ class Places:
 
     def lose(self) -> None:
         """All are to be placed anew."""
-        self.fetched, self.settled = {}, {}
+        self.life += 1
+        self.fetched, self.settled, self.stored = {}, {}, {}
 
-    def place(self, partition: int, start: int) -> None:
+    def place(self, partition: int, start: int, stored: int | None) -> None:
         self.fetched[partition] = self.settled[partition] = start
+        if stored is not None:
+            self.stored[partition] = stored
 
-    def note_fetched(self, epoch: int, next_offsets: Mapping[int, int]) -> None:
-        if epoch == self.epoch:
+    def note_fetched(self, epoch: int, life: int, next_offsets: Mapping[int, int]) -> None:
+        if (epoch, life) == (self.epoch, self.life):
             self.fetched.update(next_offsets)
 
-    def note_settled(self, epoch: int, next_offsets: Mapping[int, int]) -> None:
-        if epoch == self.epoch:
-            self.settled.update({p: offset for p, offset in next_offsets.items() if p in self.settled})
+    def note_settled(self, epoch: int, life: int, next_offsets: Mapping[int, int]) -> None:
+        if (epoch, life) == (self.epoch, self.life):
+            settled = {p: offset for p, offset in next_offsets.items() if p in self.settled}
+            self.settled.update(settled)
+            self.stored.update(settled)

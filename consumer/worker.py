@@ -20,6 +20,7 @@ from consumer.watch import Watch
 from events.runtime import Runtime
 from handlers.protocol import Handlers
 from storage.database import Database
+from storage.positions import went_back
 
 log = structlog.get_logger(__name__)
 
@@ -124,16 +125,28 @@ class Worker:
         began = self._reporter.begin()
         self._abandoned.clear()
         batch = await self._patience.outlast("database", lambda: self._store(fetched), self._abandoned)
+        if batch is None:
+            return
         self._committer.note(fetched.epoch, fetched.next_offsets)
-        self._places.note_settled(fetched.epoch, fetched.next_offsets)
+        self._places.note_settled(fetched.epoch, fetched.life, fetched.next_offsets)
         for name in batch.pending & self._deliveries.keys():
             self._deliveries[name].wake()
         self._reporter.settled(fetched.items, batch, began)
 
-    async def _store(self, fetched: Fetched) -> Batch:
+    async def _store(self, fetched: Fetched) -> Batch | None:
+        """None: not stored, as the places it was fetched from do not hold any more."""
+        group, topic = self._config.group, self._config.topic
+        seen = dict(self._places.stored)  # before the transaction: it may grow meanwhile
         async with self._database.transaction() as transaction:
-            batch = Batch(fetched.items, self._handlers, self._config.group, transaction)
-            await batch.settle(self._config.topic, fetched.next_offsets)
+            if await went_back(transaction, group, topic, seen):
+                # A backup was restored. Storing this batch would move the positions over all that the
+                # backup lacks, and nobody would ever fetch it again.
+                log.warning("database_went_back", positions=seen)
+                self._places.lose()
+            if fetched.life != self._places.life:
+                return None
+            batch = Batch(fetched.items, self._handlers, group, transaction)
+            await batch.settle(topic, fetched.next_offsets)
         return batch
 
     async def _release(self) -> None:

@@ -16,6 +16,12 @@ async def positions(transaction: Transaction, group: str, topic: str) -> dict[in
     return {row.partition: row.next_offset for row in rows}
 
 
+async def went_back(transaction: Transaction, group: str, topic: str, seen: Mapping[int, int]) -> bool:
+    """Whether the database knows less than it once said: an older one has been put in its place."""
+    stored = await positions(transaction, group, topic)
+    return any(stored.get(partition, 0) < offset for partition, offset in seen.items())
+
+
 async def store_positions(
     transaction: Transaction, group: str, topic: str, next_offsets: Mapping[int, int]
 ) -> None:

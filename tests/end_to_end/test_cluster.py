@@ -128,16 +128,23 @@ def test_while_the_database_is_away_workers_wait_and_then_go_on(
     assert_all_is_right(cluster, load)
 
 
-def test_an_older_database_restored_while_traffic_flows_catches_up_by_itself(
-    cluster: Site, own_postgres: OwnPostgres
+@pytest.mark.parametrize("traffic_flows", [True, False], ids=["in traffic", "in silence"])
+def test_an_older_database_put_in_place_of_the_newer_one_catches_up_by_itself(
+    cluster: Site, own_postgres: OwnPostgres, traffic_flows: bool
 ) -> None:
-    load = traffic(200, seed=7)
+    load, name = traffic(90, seed=7), cluster.setting("consumer_group")  # the database's name as well
+    third = len(load.bodies) // 3
     workers = started(cluster)
-    name = cluster.setting("consumer_group")  # the database's as well
-    with under_load(cluster, load) as sender:
-        share_accepted(sender, load, 0.3)
-        own_postgres.copy(name, f"{name}_earlier")
-        share_accepted(sender, load, 0.7)
+    Sender(cluster.url).send(load.bodies[:third])
+    cluster.wait_idle()
+    own_postgres.copy(name, f"{name}_earlier")
+    after_the_copy = load.bodies[third:] if not traffic_flows else load.bodies[third : 2 * third]
+    Sender(cluster.url).send(after_the_copy)
+    cluster.wait_idle()
+    rest = load._replace(bodies=load.bodies[2 * third :] if traffic_flows else [])
+    with under_load(cluster, rest) as sender:
+        share_accepted(sender, rest, 0.3)
         own_postgres.restore(f"{name}_earlier", name)
+    until(lambda: cluster.balances() == load.balances, "the ledger has caught up", 90)
     assert_all_is_right(cluster, load)
     assert not any(each.has_ended() for each in workers)
