@@ -10,6 +10,7 @@ from cli.log import log_of
 from cli.loop import run_loop
 from cli.options import Json
 from cli.output import print_json, safe
+from cli.points_policy import policy_in
 from config.settings import Settings
 from events.failures import Failure
 from events.runtime import SystemRuntime
@@ -72,5 +73,5 @@ async def _database(settings: Settings) -> list[str]:
 
 
 async def _handlers(settings: Settings) -> list[str]:
-    load_handlers(settings.handlers)
+    load_handlers(settings.handlers, policy_in(settings))
     return []

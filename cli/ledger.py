@@ -10,6 +10,7 @@ from cli.invocation import settings_of
 from cli.loop import run_loop
 from cli.options import TENANT, Json, Limit, Tenant
 from cli.output import JsonList, print_json, safe, table
+from cli.points_policy import policy_in
 from config.settings import Settings
 from handlers.loyalty import report
 from handlers.loyalty.verification import verify as findings_of
@@ -88,7 +89,7 @@ async def _verify(settings: Settings, as_json: bool) -> bool:
     found = 0
     async with opened(settings) as database, database.snapshot() as snapshot:
         with JsonList(as_json) as answer:
-            async for finding in findings_of(snapshot):
+            async for finding in findings_of(snapshot, policy_in(settings)):
                 found += 1
                 if as_json:
                     answer.add(msgspec.to_builtins(finding))

@@ -30,6 +30,7 @@ COMMANDS = {
     "traffic": "cli.traffic",
     "status": "cli.status",
     "ledger": "cli.ledger",
+    "loyalty": "cli.loyalty",
     "effects": "cli.effects",
     "dead-letters": "cli.dead_letters",
     "reconcile": "cli.reconcile",

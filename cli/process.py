@@ -14,6 +14,7 @@ from broker.protocols import Producer
 from cli.banner import show_banner
 from cli.database import require_file
 from cli.log import log_of
+from cli.points_policy import policy_in
 from cli.starting import wait_for, writable
 from config.demo_secret import demo_secret
 from config.settings import Settings
@@ -25,6 +26,7 @@ from consumer.waiting import GivenUp, Patience
 from consumer.work import EventWork, LetterWork, Work
 from consumer.worker import Worker, WorkerConfig
 from events.runtime import Runtime, SystemRuntime
+from handlers.loyalty.policy_history import admit
 from handlers.protocol import Handlers
 from handlers.registry import load_handlers
 from ingress.admin import admin_app
@@ -94,6 +96,7 @@ class Process:
         self._runtime = runtime
         self._parts = parts
         self._log = log_of(settings, runtime)
+        self._policy = policy_in(settings)
         self._registry = CollectorRegistry()
         self._progress = Progress(runtime)
         self._started = False
@@ -112,7 +115,7 @@ class Process:
             door = self._ingress(producer, metrics)
             host, port = settings.ingress_host, settings.ingress_port
             self._door = await enter(serve(door, host, port, on_fault=metrics.count_fault))
-        handlers = load_handlers(settings.handlers, only=self._roles.only, log=self._roles.demo)
+        handlers = load_handlers(settings.handlers, self._policy, only=self._roles.only, log=self._roles.demo)
         if self._roles.worker:
             database = await enter(self._database())
         if self._roles.demo:
@@ -141,6 +144,7 @@ class Process:
             if self._roles.demo:
                 await self._wait("database", lambda: upgrade(database))
             await self._wait("database", lambda: require_schema(database))
+            await self._wait("database", lambda: admit(database, self._policy))
             yield database
         finally:
             await database.close()

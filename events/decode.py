@@ -18,10 +18,10 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def decode(body: bytes, tenant: str) -> RedemptionEvent | Ignored:
     """What a delivered body means to `tenant`. Raises Malformed, and nothing else whatever the bytes."""
-    return interpret(read(body), tenant)
+    return interpret(read(body), tenant, body)
 
 
-def interpret(content: Body, tenant: str) -> RedemptionEvent | Ignored:
+def interpret(content: Body, tenant: str, body: bytes = b"") -> RedemptionEvent | Ignored:
     """The same for a body that has been read. Raises Malformed: unsupported_shape, rollback_under_success,
     type_contradicts_result, no_redemption_id, unfit_id, different_originals."""
     delivery = unwrap(content)
@@ -39,6 +39,7 @@ def interpret(content: Body, tenant: str) -> RedemptionEvent | Ignored:
         redemption_id=_redemption_id(happening, data),
         rollback_id=rollback_id if is_fit(rollback_id) else None,
         data=data,
+        body=body,
     )
 
 

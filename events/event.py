@@ -36,6 +36,8 @@ class RedemptionEvent(Struct, frozen=True, kw_only=True, gc=False):
     redemption_id: str
     rollback_id: str | None
     data: Data
+    body: bytes = b""
+    """What was delivered, byte for byte, for whoever needs more than `data` names."""
 
     @property
     def key(self) -> tuple[str, str, Kind]:

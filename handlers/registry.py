@@ -8,19 +8,22 @@ from typing import Any
 from events.failures import Misconfigured
 from handlers.log import Log
 from handlers.loyalty.handler import Loyalty
+from handlers.loyalty.policy import Policy
 from handlers.protocol import Handlers
 from handlers.record import Record
 
 ENTRY_POINTS = "redemptions.handlers"
 
 
-def load_handlers(paths: Iterable[str], *, only: Iterable[str] = (), log: bool = False) -> Handlers:
+def load_handlers(
+    paths: Iterable[str], policy: Policy, *, only: Iterable[str] = (), log: bool = False
+) -> Handlers:
     """The handlers of a worker: built-in, by entry point, and from `paths` (`module:Class`, made without
-    arguments). `only`: no others than these names. `log`: with the log handler.
+    arguments). `policy`: the ledger's. `only`: no others than these names. `log`: with the log handler.
 
     Raises Misconfigured for what cannot be imported, is no handler, or has a name twice or unknown.
     """
-    made: list[Any] = [Loyalty(), Record(), *([Log()] if log else [])]
+    made: list[Any] = [Loyalty(policy), Record(), *([Log()] if log else [])]
     made += [_made(point.value) for point in entry_points(group=ENTRY_POINTS)]
     made += [_made(path) for path in paths]
     return _sorted_out(_chosen(made, list(only)))

@@ -170,6 +170,7 @@ facts = Table(
     Column("succeeded", Boolean, nullable=False),
     Column("reversed", Boolean, nullable=False),
     Column("conflicts", Integer, nullable=False),
+    Column("details", Text),
     # Tenant comes last, in indexes too: SQLite, having no statistics, would at times search by it alone.
     PrimaryKeyConstraint("redemption_id", "tenant"),
     sqlite_with_rowid=False,
@@ -178,7 +179,7 @@ facts = Table(
 
 A row with neither `succeeded` nor `reversed` is a placeholder for a stack parent that a child named.
 `order_key` is derived from the rest, and absent until a success told of an order; `conflicts` has a bit for
-each field of which deliveries told different values.
+each field of which deliveries told different values; `details` holds what else the policy asks for, as JSON.
 """
 Index("facts_order", facts.c.order_key, facts.c.tenant)
 Index(
@@ -198,11 +199,13 @@ orders = Table(
     Column("points", BigInteger, nullable=False),
     Column("redemption_id", Key),
     Column("anonymous", Boolean, nullable=False),
+    Column("others", Text),
     Column("revision", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 """What has been posted for each order: `points` on the account of `customer_id` because of the deciding
 `redemption_id`, by entries up to `revision`. `anonymous`: something counts, but nobody is known to own it.
+`others`: what further accounts have been given, as JSON.
 """
 Index(
     "orders_anonymous",
@@ -218,8 +221,8 @@ entries = Table(
     Column("tenant", SmallInteger, autoincrement=False),
     Column("key", Key),
     Column("customer_id", Key, nullable=False),
-    Column("order_key", Key, nullable=False),
-    Column("redemption_id", Key, nullable=False),
+    Column("order_key", Key),
+    Column("redemption_id", Key),
     Column("kind", SmallInteger, nullable=False),
     Column("points", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -228,7 +231,7 @@ entries = Table(
     PrimaryKeyConstraint("key", "tenant"),
     sqlite_with_rowid=False,
 )
-"""Append-only: never edited, never deleted."""
+"""Append-only: never edited, never deleted. One made by hand belongs to no order."""
 Index("entries_customer", entries.c.customer_id, entries.c.tenant)
 
 balances = Table(
@@ -240,3 +243,25 @@ balances = Table(
     sqlite_with_rowid=False,
 )
 """The sum of each customer's entries, kept beside them."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("tenant", Key),
+    Column("subject", Key),
+    Column("content", Text, nullable=False),
+)
+"""What people did to the ledger by hand: `who` is a user of the operating system, `content` JSON. Append-only."""
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("fingerprint", Key, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("admitted_at", BigInteger, nullable=False),
+)
+"""Every points policy that was in force, the latest by `admitted_at`, as JSON."""

@@ -15,12 +15,13 @@ ORDER = ORDER_KEY | {
     "points": "bigint",
     "redemption_id": "text",
     "anonymous": "boolean",
+    "others": "text",
     "revision": "integer",
 }
 INSERT_ORDERS = (
-    "INSERT INTO orders (tenant, order_key, customer_id, points, redemption_id, anonymous, revision) "
-    "SELECT r.tenant, r.order_key, r.customer_id, r.points, r.redemption_id, r.anonymous, r.revision "
-    "FROM {rows} WHERE true ON CONFLICT "
+    "INSERT INTO orders (tenant, order_key, customer_id, points, redemption_id, anonymous, others, revision) "
+    "SELECT r.tenant, r.order_key, r.customer_id, r.points, r.redemption_id, r.anonymous, r.others, "
+    "r.revision FROM {rows} WHERE true ON CONFLICT "
 )
 
 
@@ -32,6 +33,7 @@ class Posting(NamedTuple):
 
     @property
     def order(self) -> Key:
+        assert self.entry.order_key is not None  # made by hand: of no order, never settled
         return Key(self.tenant, self.entry.order_key)
 
 
@@ -45,8 +47,9 @@ async def insert_new_orders(transaction: Transaction, orders: Mapping[Key, Poste
 
 async def lock_orders(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Posted]:
     rows = await transaction.run(
-        "SELECT o.tenant, o.order_key, o.customer_id, o.points, o.redemption_id, o.anonymous, o.revision "
-        "FROM {rows} CROSS JOIN orders o WHERE o.tenant = r.tenant AND o.order_key = r.order_key "
+        "SELECT o.tenant, o.order_key, o.customer_id, o.points, o.redemption_id, o.anonymous, "
+        "o.others, o.revision FROM {rows} CROSS JOIN orders o "
+        "WHERE o.tenant = r.tenant AND o.order_key = r.order_key "
         "ORDER BY o.tenant, o.order_key {lock}",
         Rows(ORDER_KEY, sorted(keys)),
     )
@@ -59,7 +62,7 @@ async def replace_orders(transaction: Transaction, orders: Mapping[Key, Posted])
         await transaction.run(
             f"{INSERT_ORDERS} (tenant, order_key) DO UPDATE SET customer_id = excluded.customer_id, "
             "points = excluded.points, redemption_id = excluded.redemption_id, "
-            "anonymous = excluded.anonymous, revision = excluded.revision",
+            "anonymous = excluded.anonymous, others = excluded.others, revision = excluded.revision",
             Rows(ORDER, _order_rows(orders)),
         )
 
@@ -76,7 +79,7 @@ async def insert_entries(transaction: Transaction, postings: Iterable[Posting]) 
         "policy": "text",
         "inputs": "text",
     }
-    rows = sorted((posting.tenant, *posting.entry) for posting in postings)
+    rows = sorted(((posting.tenant, *posting.entry) for posting in postings), key=lambda row: row[:2])
     if rows:
         await transaction.run(
             "INSERT INTO entries (tenant, key, customer_id, order_key, redemption_id, kind, points, policy, "

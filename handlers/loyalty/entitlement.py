@@ -1,10 +1,12 @@
-"""What an order entitles to, as a function of the facts of its redemptions alone. Pure."""
+"""What an order entitles to, as a function of the facts of its redemptions and the policy alone. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from handlers.loyalty import policy
 from handlers.loyalty.facts import Facts
+from handlers.loyalty.policy import Policy
+from handlers.loyalty.reckoning import Reckoning, excluded, reckon
+from handlers.loyalty.sharing import Share, main_account, shares_of
 
 
 class Member(NamedTuple):
@@ -26,42 +28,44 @@ class Entitlement(NamedTuple):
     points: int = 0
     redemption_id: str | None = None
     """The deciding redemption; None when nothing counts, or all of it was reversed."""
-    base: int | None = None
-    discount: int = 0
     anonymous: bool = False
     """Something was redeemed that counts, and nobody is known to give the points to."""
+    others: tuple[Share, ...] = ()
+    """What is due on further accounts, by account."""
+    deciding: Facts | None = None
+    reckoning: Reckoning | None = None
+    """How the points come about."""
 
 
-def entitlement(members: Sequence[Member]) -> Entitlement:
+def entitlement(members: Sequence[Member], policy: Policy) -> Entitlement:
     """What the order with these redemptions entitles to."""
-    counting = [member for member in members if member.facts.counts]
+    counting = [member for member in members if member.facts.counts and not excluded(member.facts, policy)]
     live = [member.facts for member in counting if member.live]
     # A reversal takes points away. It makes nobody known, so it leaves an anonymous order anonymous.
     heirs = live or [member.facts for member in counting]
-    anonymous = bool(heirs) and not any(facts.customer_id for facts in heirs)
+    if not heirs:
+        return Entitlement()
+    deciding = min(heirs, key=precedence)
+    account = main_account(policy.version_at(deciding.date), deciding, heirs)
     if not live:
-        return Entitlement(anonymous=anonymous)
-    deciding = min(live, key=_precedence)
-    account = deciding.customer_id or _first_account(live)
+        return Entitlement(anonymous=account is None)
+    reckoning = reckon(deciding, live, policy)
+    shares = shares_of(reckoning, deciding, live)
     return Entitlement(
         customer_id=account,
-        points=policy.points(deciding) if account else 0,
+        points=sum(share.points for share in shares if share.customer_id == account),
         redemption_id=deciding.redemption_id,
-        base=deciding.base,
-        discount=deciding.discount,
-        anonymous=anonymous,
+        anonymous=account is None,
+        others=tuple(share for share in shares if share.customer_id != account and share.points),
+        deciding=deciding,
+        reckoning=reckoning,
     )
 
 
-def _precedence(facts: Facts) -> tuple[int, bool, bool, int, str]:
+def precedence(facts: Facts) -> tuple[int, bool, bool, int, str]:
     """Sorts the deciding redemption first.
 
     The amounts of a stack's children are a running state: the greatest discount comes with the final ones.
     """
     base = facts.base
     return (-facts.discount, not facts.is_stack_parent, base is None, base or 0, facts.redemption_id)
-
-
-def _first_account(live: Sequence[Facts]) -> str | None:
-    known = sorted((facts.redemption_id, facts.customer_id) for facts in live if facts.customer_id)
-    return known[0][1] if known else None

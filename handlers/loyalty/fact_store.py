@@ -30,6 +30,7 @@ COLUMNS = ID | {
     "succeeded": "boolean",
     "reversed": "boolean",
     "conflicts": "integer",
+    "details": "text",
     "order_key": "text",
 }
 INSERT = (

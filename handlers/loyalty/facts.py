@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from handlers.loyalty.details import merge_details
+
 MERGED = (
     "order_id",
     "parent_id",
@@ -16,7 +18,7 @@ MERGED = (
     "order_status",
     "date",
 )
-"""The fields that may be absent. A field's place is its bit in `Facts.conflicts`: append, never reorder."""
+"""The fields that may be absent. A field's place is its bit in `Facts.conflicts`: never reorder."""
 
 
 class Facts(Struct, frozen=True, gc=False):
@@ -42,7 +44,9 @@ class Facts(Struct, frozen=True, gc=False):
     succeeded: bool = False
     reversed: bool = False
     conflicts: int = 0
-    """A bit for each of MERGED for which deliveries told different values."""
+    """A bit for each of MERGED for which deliveries told different values, the next one for `details`."""
+    details: str | None = None
+    """What else a policy asks for, as canonical JSON (handlers.loyalty.details)."""
 
     @property
     def order_key(self) -> str | None:
@@ -94,6 +98,9 @@ def merge(one: Facts, other: Facts) -> Facts:
         if mine != theirs:
             conflicts |= 1 << place
         known[field] = min(mine, theirs)
+    details, differ = merge_details(one.details, other.details)
+    if differ:
+        conflicts |= 1 << len(MERGED)
     return Facts(
         one.redemption_id,
         **known,
@@ -103,4 +110,5 @@ def merge(one: Facts, other: Facts) -> Facts:
         succeeded=one.succeeded or other.succeeded,
         reversed=one.reversed or other.reversed,
         conflicts=conflicts,
+        details=details,
     )

@@ -6,6 +6,7 @@ from events.event import Kind, RedemptionEvent
 from events.failures import Refused
 from handlers.loyalty.fact_store import Key, Learned, learn
 from handlers.loyalty.facts import Facts, merge
+from handlers.loyalty.policy import STANDARD, Policy
 from handlers.loyalty.reading import read
 from handlers.loyalty.settlement import Settled, settle_orders
 from handlers.protocol import Skipped, Verdicts
@@ -21,15 +22,18 @@ class Loyalty:
     kinds = frozenset({Kind.SUCCEEDED, Kind.ROLLED_BACK})
     keeps_marks = True
 
+    def __init__(self, policy: Policy = STANDARD) -> None:
+        self._policy = policy
+
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         """Returns the events refused, and the successes of orders found to be anonymous.
 
         A duplicate that tells nothing new writes nothing and counts as done.
         """
         await transaction.learn({event.tenant for event in events})
-        told, refused = _read_all(events, transaction)
+        told, refused = _read_all(events, transaction, self._policy)
         learned = await learn(transaction, told)
-        settled = await settle_orders(transaction, learned)
+        settled = await settle_orders(transaction, learned, self._policy)
         transaction.notes += _notes(settled, transaction)
         anonymous = _anonymous(learned, settled)
         return refused | {
@@ -40,14 +44,14 @@ class Loyalty:
 
 
 def _read_all(
-    events: Sequence[RedemptionEvent], transaction: Transaction
+    events: Sequence[RedemptionEvent], transaction: Transaction, policy: Policy
 ) -> tuple[dict[Key, Facts], dict[int, Refused | Skipped]]:
     """What the batch tells of each redemption, and which of its events cannot be used."""
     told: dict[Key, Facts] = {}
     refused: dict[int, Refused | Skipped] = {}
     for index, event in enumerate(events):
         try:
-            facts = read(event)
+            facts = read(event, policy)
         except Refused as refusal:
             refused[index] = refusal
             continue
@@ -69,6 +73,7 @@ def _notes(settled: Settled, transaction: Transaction) -> list[Note]:
     return [
         Note(transaction.names.word(tenant), entry.redemption_id, f"{entry.points:+d} points")
         for tenant, entry in settled.postings
+        if entry.redemption_id is not None
     ]
 
 

@@ -5,8 +5,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from handlers.loyalty import policy
 from handlers.loyalty.entitlement import Entitlement
+from handlers.loyalty.reckoning import Number
+from handlers.loyalty.sharing import Share
+
+NO_POLICY = "none"
+"""In place of a version, where none is in force or nothing counts any more."""
 
 
 class EntryKind(IntEnum):
@@ -25,6 +29,8 @@ class Posted(NamedTuple):
     redemption_id: str | None = None
     """The deciding redemption by which they were given."""
     anonymous: bool = False
+    others: str | None = None
+    """Points on further accounts, as JSON: a list of account and points; None if there are none."""
     revision: int = 0
 
 
@@ -33,28 +39,15 @@ class Entry(NamedTuple):
 
     key: str
     customer_id: str
-    order_key: str
-    redemption_id: str
+    order_key: str | None
+    """None, like `redemption_id`, of an entry made by hand."""
+    redemption_id: str | None
     kind: EntryKind
     points: int
     policy: str
+    """The version by which it was posted."""
     inputs: str
     """What the points are for, as JSON."""
-
-
-class Move(NamedTuple):
-    """An account's points for one order, before and after."""
-
-    customer_id: str | None
-    redemption_id: str | None
-    before: int
-    after: int
-
-    @property
-    def kind(self) -> EntryKind:
-        if self.after == 0:
-            return EntryKind.REVERSE
-        return EntryKind.EARN if self.before == 0 else EntryKind.ADJUST
 
 
 def entry_key_prefix(tenant: str, order_key: str) -> str:
@@ -62,36 +55,81 @@ def entry_key_prefix(tenant: str, order_key: str) -> str:
     return f"earn-order:{tenant}:{order_key}"
 
 
-def settle(tenant: str, order_key: str, posted: Posted, due: Entitlement) -> tuple[Posted, list[Entry]]:
-    """How an order stands once it has exactly what is due, and the entries that bring it there."""
-    revision = posted.revision + 1
+def standing(due: Entitlement, revision: int) -> Posted:
+    """How an order stands that has exactly what is due."""
+    others = msgspec.json.encode(due.others).decode() if due.others else None
+    return Posted(due.customer_id, due.points, due.redemption_id, due.anonymous, others, revision)
+
+
+def settle(
+    tenant: str, order_key: str, posted: Posted, due: Entitlement, *, restated: bool = False
+) -> tuple[Posted, list[Entry]]:
+    """How an order stands once it has exactly what is due, and the entries that bring it there.
+
+    `restated`: the difference comes of another policy, not of what happened to the order.
+    """
+    before, after = _accounts(posted), _accounts(standing(due, 0))
+    if before == after:
+        return standing(due, posted.revision), []
+    revision, inputs = posted.revision + 1, inputs_of(due, restated)
+    version = due.reckoning.version if due.reckoning else None
     entries = [
         Entry(
-            key=f"{entry_key_prefix(tenant, order_key)}:{revision}{suffix}",
-            customer_id=move.customer_id,
+            key=f"{entry_key_prefix(tenant, order_key)}:{revision}{_suffix(account, posted, due)}",
+            customer_id=account,
             order_key=order_key,
-            redemption_id=move.redemption_id,
-            kind=move.kind,
-            points=move.after - move.before,
-            policy=policy.VERSION,
-            inputs=_inputs(due),
+            redemption_id=due.redemption_id if account in after else posted.redemption_id,
+            kind=EntryKind.ADJUST if restated else _kind(before.get(account, 0), after.get(account, 0)),
+            points=after.get(account, 0) - before.get(account, 0),
+            policy=version.version if version else NO_POLICY,
+            inputs=inputs,
         )
-        for suffix, move in _moves(posted, due)
-        if move.customer_id and move.redemption_id and move.before != move.after
+        for account in sorted(before.keys() | after.keys())
+        if before.get(account, 0) != after.get(account, 0)
     ]
-    standing = Posted(due.customer_id, due.points, due.redemption_id, due.anonymous)
-    return standing._replace(revision=revision if entries else posted.revision), entries
+    return standing(due, revision), entries
 
 
-def _moves(posted: Posted, due: Entitlement) -> list[tuple[str, Move]]:
-    """With what makes their keys differ: one revision may take from one account and give to another."""
-    if posted.customer_id == due.customer_id:
-        return [("", Move(due.customer_id, due.redemption_id, posted.points, due.points))]
-    return [
-        (":taken", Move(posted.customer_id, posted.redemption_id, posted.points, 0)),
-        ("", Move(due.customer_id, due.redemption_id, 0, due.points)),
-    ]
+def _accounts(stands: Posted) -> dict[str, int]:
+    """Points by account, none without."""
+    accounts = dict(msgspec.json.decode(stands.others, type=list[Share])) if stands.others else {}
+    if stands.customer_id is not None and stands.points:
+        accounts[stands.customer_id] = stands.points
+    return accounts
 
 
-def _inputs(due: Entitlement) -> str:
-    return msgspec.json.encode({"base": due.base, "total_discount_amount": due.discount}).decode()
+def _suffix(account: str, posted: Posted, due: Entitlement) -> str:
+    """One revision may move several accounts, and the keys of entries are unique."""
+    if account == due.customer_id:
+        return ""
+    return ":taken" if account == posted.customer_id else f":of:{account}"
+
+
+def _kind(before: int, after: int) -> EntryKind:
+    if after == 0:
+        return EntryKind.REVERSE
+    return EntryKind.EARN if before == 0 else EntryKind.ADJUST
+
+
+def inputs_of(due: Entitlement, restated: bool) -> str:
+    """What the points were computed from, as JSON: amounts in minor units, fractions as text."""
+    deciding, reckoning = due.deciding, due.reckoning
+    inputs: dict[str, object] = {
+        "base": None if reckoning is None or reckoning.base is None else _plain(reckoning.base),
+        "total_discount_amount": deciding.discount if deciding else 0,
+    }
+    if reckoning is not None:
+        if reckoning.gift:
+            inputs["gift"] = reckoning.gift
+        if reckoning.multiplier is not None:
+            inputs["times"] = str(reckoning.multiplier.times)
+        bonuses = sum(bonus.points for earning in reckoning.earnings for bonus in earning.bonuses)
+        if bonuses:
+            inputs["bonuses"] = bonuses
+    if restated:
+        inputs["reason"] = "restated"
+    return msgspec.json.encode(inputs).decode()
+
+
+def _plain(number: Number) -> int | str:
+    return number if isinstance(number, int) else str(number)

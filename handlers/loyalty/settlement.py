@@ -13,6 +13,7 @@ from handlers.loyalty.account_store import (
 )
 from handlers.loyalty.entitlement import Entitlement, Member, entitlement
 from handlers.loyalty.fact_store import Key, Learned, members_of_orders, orders_of_children
+from handlers.loyalty.policy import Policy
 from handlers.loyalty.posting import Posted, settle
 from storage.database import Transaction
 
@@ -24,22 +25,30 @@ class Settled(NamedTuple):
     orders: Mapping[Key, Posted]
 
 
-async def settle_orders(transaction: Transaction, learned: Learned) -> Settled:
+async def settle_orders(transaction: Transaction, learned: Learned, policy: Policy) -> Settled:
     """Post what the orders of changed facts lack. The facts must be locked; locks orders, then balances."""
     touched = _orders_of(learned) | await orders_of_children(transaction, learned.newly_reversed())
     if not touched:
         return Settled([], {})
-    new = await _post_new(transaction, _members_told(learned, touched))
-    known = await _post_known(transaction, touched - new.orders.keys())
+    new = await _post_new(transaction, _members_told(learned, touched), policy)
+    known = await _post_known(transaction, touched - new.orders.keys(), policy)
     postings = new.postings + known.postings
     await insert_entries(transaction, postings)
     await move_balances(transaction, postings)
     return Settled(postings, {**new.orders, **known.orders})
 
 
-async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]]) -> Settled:
+async def restate_orders(transaction: Transaction, orders: Collection[Key], policy: Policy) -> list[Posting]:
+    """Post what these orders lack under another policy than before; locks orders, then balances."""
+    settled = await _post_known(transaction, orders, policy, restated=True)
+    await insert_entries(transaction, settled.postings)
+    await move_balances(transaction, settled.postings)
+    return settled.postings
+
+
+async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]], policy: Policy) -> Settled:
     """Orders that nobody knew have no other facts than this batch's: no need to read them back."""
-    settled = _settle(transaction, {}, {order: entitlement(those) for order, those in members.items()})
+    settled = _settle(transaction, {}, _due(members, policy))
     first = await insert_new_orders(transaction, settled.orders)
     return Settled(
         [posting for posting in settled.postings if posting.order in first],
@@ -47,28 +56,37 @@ async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]
     )
 
 
-async def _post_known(transaction: Transaction, orders: Collection[Key]) -> Settled:
+async def _post_known(
+    transaction: Transaction, orders: Collection[Key], policy: Policy, *, restated: bool = False
+) -> Settled:
     if not orders:
         return Settled([], {})
     posted = await lock_orders(transaction, orders)
     # In a statement after the locks: what the order's last owner committed must be seen.
     members = await members_of_orders(transaction, orders)
-    settled = _settle(transaction, posted, {order: entitlement(those) for order, those in members.items()})
+    settled = _settle(transaction, posted, _due(members, policy), restated=restated)
     await replace_orders(
         transaction, {order: stands for order, stands in settled.orders.items() if stands != posted[order]}
     )
     return settled
 
 
+def _due(members: Mapping[Key, list[Member]], policy: Policy) -> dict[Key, Entitlement]:
+    return {order: entitlement(those, policy) for order, those in members.items()}
+
+
 def _settle(
-    transaction: Transaction, posted: Mapping[Key, Posted], due: Mapping[Key, Entitlement]
+    transaction: Transaction,
+    posted: Mapping[Key, Posted],
+    due: Mapping[Key, Entitlement],
+    *,
+    restated: bool = False,
 ) -> Settled:
     postings: list[Posting] = []
     orders: dict[Key, Posted] = {}
     for order, entitled in due.items():
-        stands, entries = settle(
-            transaction.names.word(order.tenant), order.id, posted.get(order, Posted()), entitled
-        )
+        tenant, before = transaction.names.word(order.tenant), posted.get(order, Posted())
+        stands, entries = settle(tenant, order.id, before, entitled, restated=restated)
         orders[order] = stands
         postings += [Posting(order.tenant, entry) for entry in entries]
     return Settled(postings, orders)

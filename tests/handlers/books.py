@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from events.event import RedemptionEvent
 from handlers.loyalty.handler import Loyalty
+from handlers.loyalty.policy import STANDARD
 from handlers.loyalty.report import Mark, ReportedEntry, balance, entries, marks
 from handlers.loyalty.verification import Finding, verify
 from handlers.protocol import Verdicts
@@ -14,6 +15,7 @@ from tests.handlers.deliveries import TENANT
 class Books:
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.policy = STANDARD
         self.notes: list[str] = []
         self._tenants = 0
 
@@ -25,7 +27,7 @@ class Books:
     async def apply(self, *events: RedemptionEvent) -> Verdicts:
         """One batch, in one transaction."""
         async with self.database.transaction() as transaction:
-            verdicts = await Loyalty().apply(events, transaction)
+            verdicts = await Loyalty(self.policy).apply(events, transaction)
             self.notes += [note.text for note in transaction.notes]
         return verdicts
 
@@ -52,7 +54,7 @@ class Books:
 
     async def findings(self) -> list[Finding]:
         async with self.database.snapshot() as transaction:
-            return [finding async for finding in verify(transaction)]
+            return [finding async for finding in verify(transaction, self.policy)]
 
     async def contents(self) -> list[Sequence[object]]:
         """Every row of the ledger, to see that nothing was written."""

@@ -1,5 +1,6 @@
 """Redemption events as deliveries tell them, and the documented examples."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def a_sale(
     )
 
 
+def a_delivery(data: dict[str, Any], tenant: str = TENANT) -> RedemptionEvent:
+    """The raw payload of a success, as it is."""
+    return _event(tenant, Kind.SUCCEEDED, data["redemption"]["id"], data)
+
+
 def a_rollback(redemption: str = "r_1", tenant: str = TENANT) -> RedemptionEvent:
     data = {"redemption": {"id": redemption}, "redemption_rollback": {"id": f"r{redemption}"}}
     return _event(tenant, Kind.ROLLED_BACK, redemption, data)
@@ -65,4 +71,5 @@ def _event(tenant: str, kind: Kind, redemption: str, data: Any) -> RedemptionEve
         redemption_id=redemption,
         rollback_id=f"r{redemption}" if kind is Kind.ROLLED_BACK else None,
         data=msgspec.convert(data, Data),
+        body=json.dumps(data, default=str).encode(),
     )

@@ -21,6 +21,17 @@ ALTER TABLE positions SET (fillfactor = 50)
 
 def upgrade() -> None:
     op.create_table(
+        "audit",
+        sa.Column("key", KEY, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("tenant", KEY, nullable=True),
+        sa.Column("subject", KEY, nullable=True),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
         "balances",
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("customer_id", KEY, nullable=False),
@@ -95,8 +106,8 @@ def upgrade() -> None:
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("key", KEY, nullable=False),
         sa.Column("customer_id", KEY, nullable=False),
-        sa.Column("order_key", KEY, nullable=False),
-        sa.Column("redemption_id", KEY, nullable=False),
+        sa.Column("order_key", KEY, nullable=True),
+        sa.Column("redemption_id", KEY, nullable=True),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -127,6 +138,7 @@ def upgrade() -> None:
         sa.Column("succeeded", sa.Boolean(), nullable=False),
         sa.Column("reversed", sa.Boolean(), nullable=False),
         sa.Column("conflicts", sa.Integer(), nullable=False),
+        sa.Column("details", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("redemption_id", "tenant"),
         sqlite_with_rowid=False,
     )
@@ -154,6 +166,7 @@ def upgrade() -> None:
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("redemption_id", KEY, nullable=True),
         sa.Column("anonymous", sa.Boolean(), nullable=False),
+        sa.Column("others", sa.Text(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "order_key"),
         sqlite_with_rowid=False,
@@ -179,6 +192,13 @@ def upgrade() -> None:
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.Column("headers", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "redemption_id", "kind"),
+    )
+    op.create_table(
+        "policies",
+        sa.Column("fingerprint", KEY, nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("admitted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint"),
     )
     op.create_table(
         "positions",
