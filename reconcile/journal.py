@@ -82,6 +82,9 @@ class Journal:
         progress = None if restart else self._read_progress()
         self.until = progress.until if progress else now if scope.until is None else scope.until
         self.frontier = progress.frontier if progress else None
+        if progress is None:
+            # It would vouch for what is written from now on.
+            self._progress_file.unlink(missing_ok=True)
         self._file.truncate(progress.size if progress else 0)
         for entry in self._entries():
             self._count(entry)

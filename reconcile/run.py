@@ -100,14 +100,14 @@ class Run:
 
     def _news(self, told: Sequence[Told]) -> Iterator[Told]:
         """Without the second rollback of a redemption: until July 2026 two at once were possible."""
-        reversed_ids = set(self._journal.reversed)
+        here: set[str] = set()
         for each in told:
             if each.event is None:
                 continue
             if each.event.kind is Kind.ROLLED_BACK:
-                if each.event.redemption_id in reversed_ids:
+                if each.event.redemption_id in here or each.event.redemption_id in self._journal.reversed:
                     continue
-                reversed_ids.add(each.event.redemption_id)
+                here.add(each.event.redemption_id)
             yield each
 
     async def _find_extras(self) -> None:

@@ -17,7 +17,7 @@ from handlers.loyalty.report import balance
 from reconcile.client import Voucherify as Client
 from reconcile.enqueueing import Enqueueing
 from reconcile.findings import Different, Extra, Missing
-from reconcile.journal import Journal, Scope
+from reconcile.journal import Journal, Listed, Scope
 from reconcile.moments import Window, moment
 from reconcile.run import Run
 from storage.database import Database
@@ -371,8 +371,9 @@ async def test_what_the_log_finds_too_large_stays_missing(
 
 
 async def test_an_interrupted_run_goes_on_after_the_last_window_it_finished(
-    books: Books, client: Client, voucherify: Voucherify
+    sqlite: Database, tmp_path: Path, client: Client, voucherify: Voucherify
 ) -> None:
+    books = Books(sqlite, tmp_path / "reconcile")
     # Two halves of a month, each of which fits, the whole does not.
     voucherify.add(*(a_redemption(f"r_{number:05d}", number * 260) for number in range(1, 10_201)))
     known = a_redemption("r_00001", 260)
@@ -424,6 +425,20 @@ def test_a_run_to_the_present_keeps_its_end_when_it_is_taken_up(tmp_path: Path) 
     later = Journal(tmp_path, scope, now=NOW + 1_000_000, restart=False)
     assert later.until == NOW
     later.discard()
+
+
+def test_the_progress_of_a_run_that_was_given_up_does_not_vouch_for_the_next(tmp_path: Path) -> None:
+    scope = Scope("account", "default", MARCH.start, None, False)
+    given_up = Journal(tmp_path, scope, now=NOW, restart=False)
+    given_up.add(Listed(["r_1"], [], []))
+    given_up.finish(MARCH.end)
+    given_up.close()
+    restarted = Journal(tmp_path, scope, now=NOW, restart=True)
+    restarted.add(Listed(["r_2"], [], []), Listed(["r_3"], [], []))
+    restarted.close()
+    journal = Journal(tmp_path, scope, now=NOW, restart=False)
+    assert (journal.frontier, journal.rows) == (None, set())
+    journal.discard()
 
 
 def test_two_runs_of_one_window_do_not_write_one_journal(tmp_path: Path) -> None:
