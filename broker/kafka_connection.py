@@ -13,6 +13,7 @@ from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.metadata import MetadataRequest
 from msgspec import Struct
 
+from broker import kafka_writing
 from events.failures import Failure, Misconfigured, Unavailable
 
 GREET_SECONDS = 10.0
@@ -36,6 +37,8 @@ REFUSALS = (
 
 # At every try, twice a second while a broker is away: the failure is raised to us as well, and told by us.
 logging.getLogger("aiokafka").addFilter(lambda record: not str(record.msg).startswith("Unable connect to"))
+
+kafka_writing.mend()
 
 
 class KafkaConnection(Struct, frozen=True, kw_only=True):

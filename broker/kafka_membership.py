@@ -117,11 +117,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         return bool(self.assignment.partitions) and not self.revoking
 
     def check(self) -> None:
-        """Raises the KafkaError that aiokafka's background tasks met: they do not come back by themselves."""
+        """Raises a KafkaError for what aiokafka's background tasks died of: they do not come back by
+        themselves, and what they met need not be an error of Kafka's."""
         coordinator = self.client._coordinator
         if self.client._fetcher.error_future.done() or coordinator._coordination_task.cancelled():
             raise errors.KafkaError("a task of the Kafka client died")
-        coordinator.check_errors()
+        try:
+            coordinator.check_errors()
+        except errors.KafkaError:
+            raise
+        except Exception as died:
+            raise errors.KafkaError(f"a task of the Kafka client died: {died!r}") from died
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Called by aiokafka before it rejoins, the heartbeats still running."""
@@ -205,7 +211,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self.client.stop()
-        except (errors.KafkaError, TimeoutError) as error:
+        except Exception as error:  # whatever a task of the client died of is raised here once more
             log.warning("left the group without a goodbye: %r", error)
             if self.client._fetcher:
                 await self.client._fetcher.close()

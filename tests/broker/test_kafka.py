@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
+from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import create_conn
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from broker import kafka_consumer, kafka_membership, kafka_producer
 from broker.kafka_admin import KafkaAdmin
@@ -193,6 +197,42 @@ async def test_a_lost_membership_is_made_anew(shared: Clients) -> None:
     await place(consumer)
     await producer.append(shared.topics.events, b"again", key=b"k", headers=[])
     assert [record.value for record in await read(consumer, 1)] == [b"again"]
+
+
+async def test_a_client_whose_task_died_of_anything_at_all_is_replaced(shared: Clients) -> None:
+    producer, consumer = await shared.producer(), member(shared)
+    epoch = await joined(consumer)
+    assert consumer._member
+
+    async def die() -> None:
+        raise RuntimeError("the handler is closed")
+
+    coordinator = consumer._member.client._coordinator
+    coordinator._coordination_task.cancel()
+    coordinator._coordination_task = asyncio.create_task(die())
+    with pytest.raises(Unavailable):
+        while True:
+            await consumer.fetch(10, 0.2)
+    assert await assigned(consumer) > epoch
+    await place(consumer)
+    await producer.append(shared.topics.events, b"again", key=b"k", headers=[])
+    assert [record.value for record in await read(consumer, 1)] == [b"again"]
+
+
+def test_writing_to_a_connection_that_was_just_reset_is_a_connection_error(kafka: str) -> None:
+    async def write() -> None:
+        host, _, port = kafka.partition(",")[0].rpartition(":")
+        connection = await create_conn(host, int(port))
+        writer = connection._writer
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        connection._writer = writer  # as if aiokafka had not noticed yet
+        with pytest.raises(errors.KafkaConnectionError):
+            connection.send(ApiVersionRequest())
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(write())
 
 
 async def test_a_worker_that_did_not_fetch_for_long_keeps_its_place(
