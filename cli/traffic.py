@@ -10,11 +10,14 @@ from cli.invocation import settings_of
 from cli.loop import run_loop
 from cli.options import TENANT, Json, Tenant
 from cli.output import complain, print_json
-from cli.send import Secret, address_of, secret_for
+from cli.send import ROUTE, Secret, address_of, secret_for
 from config.webhook_secrets import DEFAULT_TENANT
 from traffic.generator import Traffic
 from traffic.generator import traffic as made_traffic
 from traffic.sending import Sending
+
+PATIENCE_SECONDS = 30.0
+"""Without any 202, until the ingress is taken to be away for good."""
 
 app = typer.Typer(help="Synthetic traffic.")
 
@@ -36,14 +39,15 @@ def traffic(
 
     By the default policy, for customers of this seed alone. Exit code 1 unless all were accepted.
     """
-    url = url or address_of(settings_of(context)) + ("" if tenant == DEFAULT_TENANT else f"/{tenant}")
+    url = (
+        _usable(url)
+        if url
+        else address_of(settings_of(context)) + ("" if tenant == DEFAULT_TENANT else f"/{tenant}")
+    )
     seed = secrets.randbelow(2**31) if seed is None else seed
     load = made_traffic(seed, events)
-    sending = Sending([url], secret or secret_for(context, url), rate=rate)
-    try:
-        run_loop(sending.send(delivery.body for delivery in load.deliveries))
-    except* (httpx.InvalidURL, httpx.UnsupportedProtocol) as wrong:
-        raise typer.BadParameter(f"{url}: {wrong.exceptions[0]}") from wrong
+    sending = Sending([url], secret or secret_for(context, url), rate=rate, patience=PATIENCE_SECONDS)
+    run_loop(sending.send(delivery.body for delivery in load.deliveries))
     answer = _report(seed, load, sending)
     if as_json:
         print_json(answer)
@@ -51,10 +55,20 @@ def traffic(
         _show(answer)
     if missing := answer["deliveries"] - answer["accepted"]:
         answers = ", ".join(
-            f"{count} of {status or 'nothing'}" for status, count in sorted(sending.answers.items())
+            f"{status or 'none'}: {count}" for status, count in sorted(sending.answers.items())
         )
         complain(f"{missing} deliveries were not accepted by {url} (answers: {answers})")
         raise typer.Exit(1)
+
+
+def _usable(url: str) -> str:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as wrong:
+        raise typer.BadParameter(f"{url}: {wrong}") from wrong
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise typer.BadParameter(f"{url}: not the address of an ingress, such as http://host{ROUTE}")
+    return url
 
 
 def _report(seed: int, load: Traffic, sending: Sending) -> dict[str, Any]:
