@@ -1,0 +1,1 @@
+"""This worker beside what a team would pick instead, on the same events, Kafka and database."""

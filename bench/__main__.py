@@ -1,0 +1,77 @@
+"""`python -m bench`: which benchmarks run, for how long, and where their figures go."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import quick as quick_check
+from bench.events import Events
+from bench.measuring import Limits
+from bench.plot import svg
+from bench.report import markdown
+from bench.results import DIRECTORY, ResultsFile
+from bench.runs import run_ingress, run_latency, run_workers
+
+app = typer.Typer(help="The benchmarks.", no_args_is_help=True, add_completion=False)
+
+Rounds = Annotated[int, typer.Option(help="Times each cell plays, in turn with the others.")]
+Seconds = Annotated[float, typer.Option(help="A play ends then, or when its events do.")]
+Count = Annotated[int, typer.Option("--events", help="Events in the topic.")]
+Customers = Annotated[int, typer.Option(help="Customers they are of.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Only cells with this in their name; may be given several times.")
+]
+Into = Annotated[Path | None, typer.Option(help="File of results; what it has already is not played again.")]
+
+
+def _file(into: Path | None) -> ResultsFile:
+    return ResultsFile(into or DIRECTORY / f"{datetime.now(UTC).date()}.json")
+
+
+@app.command()
+def worker(
+    rounds: Rounds = 3,
+    seconds: Seconds = 20.0,
+    count: Count = 1_000_000,
+    customers: Customers = 20_000,
+    only: Only = None,
+    into: Into = None,
+) -> None:
+    """The worker beside the raw loop and its peers, on a topic filled beforehand."""
+    asyncio.run(run_workers(_file(into), Events(count, customers), rounds, Limits(seconds), only or ()))
+
+
+@app.command()
+def ingress(rounds: Rounds = 3, seconds: Seconds = 20.0, only: Only = None, into: Into = None) -> None:
+    """The doors, as fast as they answer and at fixed rates."""
+    asyncio.run(run_ingress(_file(into), rounds, seconds, only or ()))
+
+
+@app.command()
+def latency(seconds: Seconds = 20.0, into: Into = None) -> None:
+    """From POST to committed ledger row, at shares of what the worker can do."""
+    asyncio.run(run_latency(_file(into), seconds))
+
+
+@app.command()
+def report(file: Path) -> None:
+    """Write a file of results as Markdown and SVG beside it."""
+    results = ResultsFile(file).results
+    file.with_suffix(".md").write_text(markdown(results))
+    if results.measured:
+        file.with_suffix(".svg").write_text(svg(results.measured))
+
+
+@app.command()
+def quick(
+    keep: Annotated[bool, typer.Option(help="Make these figures the ones to compare with.")] = False,
+) -> None:
+    """Ours beside the raw loop in two minutes; exit code 1 when it has become slower than it was."""
+    raise typer.Exit(asyncio.run(quick_check.run(keep)))
+
+
+if __name__ == "__main__":
+    app()
