@@ -7,6 +7,9 @@ import typer
 
 from cli.database import opened
 from cli.invocation import settings_of
+from cli.ledger_changes import adjust, restate
+from cli.ledger_explain import explain
+from cli.ledger_export import export
 from cli.loop import run_loop
 from cli.options import TENANT, Json, Limit, Tenant
 from cli.output import JsonList, print_json, safe, table
@@ -16,6 +19,11 @@ from handlers.loyalty import report
 from handlers.loyalty.verification import verify as findings_of
 
 app = typer.Typer(help="The loyalty ledger.", no_args_is_help=True)
+app.command()(explain)
+# A number with a minus is no option.
+app.command(context_settings={"ignore_unknown_options": True})(adjust)
+app.command()(restate)
+app.command()(export)
 
 
 @app.command()

@@ -5,15 +5,11 @@ from typing import Annotated
 
 import typer
 
+from cli.forecasting import what_if
 from cli.output import safe
 from handlers.loyalty.policy_file import WrongPolicy, read_policy
 
 app = typer.Typer(help="The points policy.", no_args_is_help=True)
-
-
-@app.callback()
-def loyalty() -> None:
-    """The points policy."""
 
 
 @app.command()
@@ -27,3 +23,6 @@ def check(file: Annotated[Path, typer.Argument(help="A policy file (TOML).")]) -
         raise typer.Exit(1) from None
     versions = ", ".join(version.version for version in policy.versions)
     print(safe(f"{file}: fine; versions {versions}; fingerprint {policy.fingerprint}"))
+
+
+app.command("what-if")(what_if)

@@ -62,13 +62,22 @@ class Facts(Struct, frozen=True, gc=False):
     @property
     def counts(self) -> bool:
         """Whether it may earn points, as long as nobody reverses it."""
-        return (
-            self.succeeded
-            and self.voucher_type != "LOYALTY_CARD"
-            and not self.has_reward
-            and self.channel_type != "AUTO_REDEEM"
-            and self.order_status not in ("CREATED", "CANCELED")
-        )
+        return self.bar is None
+
+    @property
+    def bar(self) -> str | None:
+        """What keeps it from earning points, in words."""
+        if not self.succeeded:
+            return "no success is known"
+        if self.voucher_type == "LOYALTY_CARD":
+            return "points are being spent (LOYALTY_CARD)"
+        if self.has_reward:
+            return "it is a reward"
+        if self.channel_type == "AUTO_REDEEM":
+            return "nobody redeemed it (AUTO_REDEEM)"
+        if self.order_status in ("CREATED", "CANCELED"):
+            return f"its order is {self.order_status}"
+        return None
 
     @property
     def discount(self) -> int:

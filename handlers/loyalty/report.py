@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 from sqlalchemy import Row
 
 from events.event import Kind
@@ -12,6 +13,7 @@ from handlers.loyalty.posting import EntryKind, entry_key_prefix
 from storage.database import Transaction
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FOREVER = 2**62
 ENTRY_KINDS = {kind.value: kind.name.lower() for kind in EntryKind}
 
 
@@ -21,11 +23,19 @@ class ReportedEntry(Struct, frozen=True):
     key: str
     tenant: str
     customer_id: str
-    order_key: str
-    redemption_id: str
+    order_key: str | None
+    """None, like `redemption_id`, of an entry made by hand."""
+    redemption_id: str | None
     kind: str
     points: int
     at: str
+
+
+class ExportedEntry(ReportedEntry, frozen=True):
+    """An entry with the version and the inputs that it comes from."""
+
+    policy: str
+    inputs: dict[str, Any]
 
 
 class Totals(Struct, frozen=True):
@@ -74,6 +84,20 @@ async def entries(
     )
     async for row in transaction.stream(sql, **wanted):
         yield _entry(tenant, row)
+
+
+async def exported(
+    transaction: Transaction, tenant: str, since: int | None, until: int | None
+) -> AsyncIterator[ExportedEntry]:
+    """A tenant's entries posted at `since` or later and before `until` (milliseconds), the oldest first."""
+    sql = (
+        "SELECT key, customer_id, order_key, redemption_id, kind, points, at, policy, inputs FROM entries "
+        "WHERE tenant = :tenant AND at >= :since AND at < :until ORDER BY at, key"
+    )
+    bounds = {"since": since or 0, "until": FOREVER if until is None else until}
+    async for row in transaction.stream(sql, tenant=transaction.names.find(tenant), **bounds):
+        entry = structs.asdict(_entry(tenant, row))
+        yield ExportedEntry(**entry, policy=row.policy, inputs=msgspec.json.decode(row.inputs))
 
 
 async def totals(transaction: Transaction) -> Totals:

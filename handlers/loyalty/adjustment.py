@@ -1,0 +1,90 @@
+"""Points given or taken by hand: one entry a key, with who did it and why."""
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from events.failures import Refused
+from handlers.loyalty.account_store import Posting, insert_entries, move_balances
+from handlers.loyalty.posting import Entry, EntryKind
+from handlers.loyalty.readings import LARGEST_AMOUNT, UNPRINTABLE, id_of
+from storage.database import Transaction
+
+BY_HAND = "by hand"
+"""In place of the policy's version."""
+LONGEST_REASON = 1_000
+TENANT = re.compile(r"[a-z0-9-]{1,63}")
+
+
+class Adjustment(NamedTuple):
+    """`points` for or from `customer_id`; `key` tells one adjustment from another for ever."""
+
+    tenant: str
+    customer_id: str
+    points: int
+    reason: str
+    key: str
+
+    @property
+    def entry_key(self) -> str:
+        return f"adjust:{self.tenant}:{self.key}"
+
+
+def check(adjustment: Adjustment) -> None:
+    """Raises Refused for what cannot be stored."""
+    if not TENANT.fullmatch(adjustment.tenant):
+        raise Refused("unfit_tenant", "the tenant is not a name of 1 to 63 of a-z, 0-9 and -")
+    id_of(adjustment.customer_id, "unfit_customer_id", "the customer's id")
+    id_of(adjustment.key, "unfit_key", "the key")
+    if not 0 < abs(adjustment.points) <= LARGEST_AMOUNT:
+        raise Refused("unfit_amount", "points must not be 0, nor beyond 2^53")
+    reason = adjustment.reason
+    if not reason.strip() or len(reason) > LONGEST_REASON or UNPRINTABLE.search(reason):
+        raise Refused("unfit_reason", f"the reason is no line of 1 to {LONGEST_REASON} characters")
+
+
+async def adjust(transaction: Transaction, adjustment: Adjustment, who: str) -> bool:
+    """Post it, unless it is there; returns whether it is new. Raises Refused if its key means another."""
+    check(adjustment)
+    await transaction.learn({adjustment.tenant})
+    content = msgspec.json.encode({"points": adjustment.points, "reason": adjustment.reason}).decode()
+    # The row whose key decides: a second one with the same key waits here, and then finds it.
+    new = await transaction.run(
+        "INSERT INTO audit (key, at, who, action, tenant, subject, content) "
+        "VALUES (:key, {now}, :who, 'adjust', :tenant, :customer, :content) "
+        "ON CONFLICT DO NOTHING RETURNING key",
+        key=adjustment.entry_key,
+        who=who,
+        tenant=adjustment.tenant,
+        customer=adjustment.customer_id,
+        content=content,
+    )
+    if not new:
+        await _require_same(transaction, adjustment, content)
+        return False
+    entry = Entry(
+        key=adjustment.entry_key,
+        customer_id=adjustment.customer_id,
+        order_key=None,
+        redemption_id=None,
+        kind=EntryKind.ADJUST,
+        points=adjustment.points,
+        policy=BY_HAND,
+        inputs=msgspec.json.encode({"reason": adjustment.reason, "who": who}).decode(),
+    )
+    postings = [Posting(transaction.names.id(adjustment.tenant), entry)]
+    await insert_entries(transaction, postings)
+    await move_balances(transaction, postings)
+    return True
+
+
+async def _require_same(transaction: Transaction, adjustment: Adjustment, content: str) -> None:
+    rows = await transaction.run(
+        "SELECT subject, content, who FROM audit WHERE key = :key", key=adjustment.entry_key
+    )
+    if (rows[0].subject, rows[0].content) != (adjustment.customer_id, content):
+        raise Refused(
+            "key_taken",
+            f"the key {adjustment.key} was used by {rows[0].who} for {rows[0].subject}: {rows[0].content}",
+        )

@@ -1,0 +1,85 @@
+"""Another policy for orders of the past: the differences, and the entries that post them."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from msgspec import Struct
+
+from handlers.loyalty.account_store import Posting
+from handlers.loyalty.fact_store import Key
+from handlers.loyalty.policy import Policy
+from handlers.loyalty.policy_history import record
+from handlers.loyalty.settlement import restate_orders
+from storage.database import Database, Transaction
+
+ORDERS_A_TRANSACTION = 500
+
+
+class Restated(Struct, frozen=True):
+    """What one account gains or loses for one order."""
+
+    tenant: str
+    order_key: str | None
+    customer_id: str
+    points: int
+
+
+class _Undo(Exception):
+    """Ends a transaction that was only to show what it would do."""
+
+
+async def restate(database: Database, policy: Policy, who: str, *, dry_run: bool) -> AsyncIterator[Restated]:
+    """Give every order what `policy` entitles it to, then take the policy into force.
+
+    Some hundred orders a transaction; begun again after an interruption, it finds the first ones settled.
+    Workers must not run with another policy meanwhile: what they touch would go back to theirs.
+    """
+    after, count = Key(-1, ""), 0
+    while True:
+        restated: list[Restated] = []
+        try:
+            async with database.transaction() as transaction:
+                orders = await _orders_after(transaction, after)
+                postings = await restate_orders(transaction, orders, policy) if orders else []
+                restated = [_told(transaction, posting) for posting in postings]
+                if not dry_run:
+                    count += len(restated)
+                    if not orders:
+                        await _take_into_force(transaction, policy, who, count)
+                else:
+                    raise _Undo
+        except _Undo:
+            pass
+        for each in restated:
+            yield each
+        if not orders:
+            return
+        after = orders[-1]
+
+
+async def _orders_after(transaction: Transaction, after: Key) -> list[Key]:
+    rows = await transaction.run(
+        "SELECT tenant, order_key FROM orders WHERE (tenant, order_key) > (:tenant, CAST(:order AS text)) "
+        "ORDER BY tenant, order_key LIMIT :limit",
+        tenant=after.tenant,
+        order=after.id,
+        limit=ORDERS_A_TRANSACTION,
+    )
+    return [Key._make(row) for row in rows]
+
+
+async def _take_into_force(transaction: Transaction, policy: Policy, who: str, entries: int) -> None:
+    await record(transaction, policy)
+    await transaction.run(
+        "INSERT INTO audit (key, at, who, action, subject, content) VALUES ('restate:' || "
+        "CAST(:policy AS text) || ':' || CAST({now} AS text), {now}, :who, 'restate', :policy, :content)",
+        who=who,
+        policy=policy.fingerprint,
+        content=msgspec.json.encode({"entries": entries}).decode(),
+    )
+
+
+def _told(transaction: Transaction, posting: Posting) -> Restated:
+    entry = posting.entry
+    tenant = transaction.names.word(posting.tenant)
+    return Restated(tenant, entry.order_key, entry.customer_id, entry.points)
