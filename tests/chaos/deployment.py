@@ -1,6 +1,7 @@
 """What is put to the test: Kafka behind a proxy, PostgreSQL, two ingresses, workers, all to be hurt."""
 
 import asyncio
+import contextlib
 import uuid
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from tests.chaos.proxy import Proxy
 from tests.end_to_end.nursery import Nursery
 from tests.end_to_end.postgres import OwnPostgres
-from tests.end_to_end.processes import Running, Site, free_port
+from tests.end_to_end.processes import Running, Site, free_port, until
 from tests.services.kafka import Kafka
 
 DOORS = 2
 WORKERS = 3
 PARTITIONS = 6
 SESSION_SECONDS = 6
+READY_SECONDS = 150.0
 LEASE_SECONDS = 6.0
 """Instead of 30, so that a run sees more than one of them end."""
 
@@ -24,11 +26,11 @@ LEASE_SECONDS = 6.0
 class Deployment:
     """Everything that runs. Owns which processes should be up, by their place."""
 
-    def __init__(self, directory: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self._nursery = Nursery(directory / "nursery", LEASE_SECONDS)
         wire = free_port()
         self.kafka = Kafka(directory / "kafka", {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{wire}"})
-        self.kafka.start()
+        self.start_kafka()
         self.wire = Proxy(self.kafka.port, wire)
         self.postgres = OwnPostgres()
         self.database = f"chaos_{uuid.uuid4().hex[:12]}"
@@ -46,12 +48,10 @@ class Deployment:
             log_format="json",
             handlers="tests.chaos.outside:Outside",
             OUTSIDE_CALLS=self.calls,
-            **(environment or {}),
         )
         self._ports = [free_port() for _ in range(DOORS)]
         self.doors: dict[int, Running] = {}
         self.workers: dict[int, Running] = {}
-        self.started: list[Running] = []
 
     @property
     def urls(self) -> list[str]:
@@ -68,16 +68,25 @@ class Deployment:
         self.wait_ready()
 
     def start_door(self, place: int) -> None:
-        self.doors[place] = self._noted(self.site.start("ingress", ingress_port=self._ports[place]))
+        self.doors[place] = self.site.start("ingress", ingress_port=self._ports[place])
 
     def start_worker(self, place: int) -> None:
         """Some with a name, so that they take their place again, some without."""
         name = f"worker-{place}" if place % 2 else None
-        self.workers[place] = self._noted(self.site.start("worker", instance_id=name))
+        self.workers[place] = self.site.start("worker", instance_id=name)
 
     def wait_ready(self) -> None:
+        """Raises AssertionError for a process that has ended or does not come back to work."""
         for running in (*self.doors.values(), *self.workers.values()):
-            running.wait_ready()
+            _await_ready(running)
+
+    def start_kafka(self) -> None:
+        """A machine with much to do may need more than one try."""
+        for _ in range(3):
+            with contextlib.suppress(RuntimeError):
+                self.kafka.start()
+                return
+        self.kafka.start()
 
     def add_partitions(self, count: int) -> None:
         self.partitions += count
@@ -112,6 +121,7 @@ class Deployment:
         self.wire.close()
         self.postgres.close()
 
-    def _noted(self, running: Running) -> Running:
-        self.started.append(running)
-        return running
+
+def _await_ready(running: Running) -> None:
+    until(lambda: running.has_ended() or running.probe("ready") == 200, "all are ready", READY_SECONDS)
+    assert not running.has_ended(), f"a process has ended by itself:\n{running.err[-2000:]}"

@@ -1,11 +1,9 @@
 """What a night in production can do to a deployment. Each fault ends with everything up again."""
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -81,7 +79,7 @@ def worker_frozen(deployment: Deployment, chance: Random) -> Toll:
 def broker_killed(deployment: Deployment, chance: Random) -> Toll:
     deployment.kafka.kill()
     time.sleep(chance.uniform(0, 3))
-    deployment.kafka.start()
+    deployment.start_kafka()
     return Toll()
 
 
@@ -146,7 +144,7 @@ def workers_rolled(deployment: Deployment, chance: Random) -> Toll:
     for place in list(deployment.workers):
         ended_well(deployment.workers[place])
         deployment.start_worker(place)
-        deployment.workers[place].wait_ready()
+        deployment.wait_ready()
     return Toll()
 
 
@@ -200,13 +198,3 @@ def ended_well(running: Running) -> None:
     """Told to end, it ends by itself and with exit code 0, whatever is going on."""
     code = running.stop()
     assert code == 0, (code, running.err[-3000:])
-
-
-LIBRARY = "libfaketimeMT.so.1"
-
-
-def faketime() -> Path | None:
-    """The library that moves clocks, where it is installed."""
-    if shutil.which("faketime") is None:
-        return None
-    return next(Path("/usr/lib").rglob(LIBRARY), None)

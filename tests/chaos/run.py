@@ -30,40 +30,47 @@ def chaos(seed: int, seconds: float, directory: Path, faults: tuple[Fault, ...] 
     try:
         deployment.start()
         load = Load(seed, seconds, deployment.urls)
+        night = Night(deployment, seed)
         load.start()
         try:
-            names, tolls = _hurt(deployment, seed, seconds, faults)
+            night.hurt(seconds, faults)
         finally:
             load.finish()
-        wrong = [*faults_found(deployment, load, tolls), *_ended_by_themselves(deployment)]
-        return Result(seed, round(seconds), wrong, dict(names), _figures(deployment, load, tolls))
+        wrong = [*night.wrong, *faults_found(deployment, load, night.tolls)]
+        return Result(seed, round(seconds), wrong, dict(night.names), _figures(deployment, load, night.tolls))
     finally:
         deployment.close()
 
 
-def _hurt(
-    deployment: Deployment, seed: int, seconds: float, faults: tuple[Fault, ...]
-) -> tuple[Counter[str], list[Toll]]:
-    chance, names, tolls = Random(f"faults-{seed}"), Counter[str](), list[Toll]()
-    began, left = time.monotonic(), list[Fault]()
-    while time.monotonic() - began < seconds:
-        left = left or chance.sample(faults, len(faults))  # each once before any comes again
-        fault = left.pop()
+class Night:
+    """One fault after the other. Remembers what they were and what they may have cost."""
+
+    def __init__(self, deployment: Deployment, seed: int) -> None:
+        self._deployment = deployment
+        self._chance = Random(f"faults-{seed}")
+        self.names = Counter[str]()
+        self.tolls: list[Toll] = []
+        self.wrong: list[str] = []
+
+    def hurt(self, seconds: float, faults: tuple[Fault, ...]) -> None:
+        """Until the time is up, or something does not come back: what was accepted is judged all the same."""
+        began, left = time.monotonic(), list[Fault]()
+        try:
+            while (passed := time.monotonic() - began) < seconds:
+                left = left or self._chance.sample(faults, len(faults))  # each once before any comes again
+                self._suffer(left.pop(), passed)
+            self._deployment.wait_ready()
+        except AssertionError as broken:
+            self.wrong.append(str(broken))
+
+    def _suffer(self, fault: Fault, passed: float) -> None:
         name = fault.__name__.replace("_", " ")
-        print(f"{time.monotonic() - began:6.1f} s  {name}", flush=True)
-        tolls.append(fault(deployment, chance))
-        names[name] += 1
-        if chance.random() < 0.7:
-            deployment.wait_ready()
-        time.sleep(chance.uniform(0, BREATHER_SECONDS))
-    deployment.wait_ready()
-    return names, tolls
-
-
-def _ended_by_themselves(deployment: Deployment) -> list[str]:
-    """After readiness nothing ends a process but a signal."""
-    up = (*deployment.doors.values(), *deployment.workers.values())
-    return [f"a process has ended by itself:\n{one.err[-2000:]}" for one in up if one.has_ended()]
+        print(f"{passed:6.1f} s  {name}", flush=True)
+        self.names[name] += 1
+        self.tolls.append(fault(self._deployment, self._chance))
+        if self._chance.random() < 0.7:
+            self._deployment.wait_ready()
+        time.sleep(self._chance.uniform(0, BREATHER_SECONDS))
 
 
 def _figures(deployment: Deployment, load: Load, tolls: list[Toll]) -> dict[str, Any]:
