@@ -78,9 +78,12 @@ class ScriptedConsumer:
         self._places = {}
         self._log.arrived.set()
 
-    async def rebalance(self, partitions: Iterable[int]) -> None:
+    async def release(self) -> None:
         assert self._on_revoked is not None
         await self._on_revoked()
+
+    async def rebalance(self, partitions: Iterable[int]) -> None:
+        await self.release()
         self.assign(partitions)
 
     def assignment(self) -> Assignment:

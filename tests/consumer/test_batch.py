@@ -1,9 +1,14 @@
 """What one batch does: new effects once, bad events alone, letters with their raw bytes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
+from events.event import RedemptionEvent
 from events.failures import Refused
-from handlers.protocol import Skipped
+from handlers.protocol import Skipped, Verdicts
+from storage.database import Transaction
 from storage.schema import State
 from tests.consumer.bench import LETTERS, Bench, a_rollback, a_success
 from tests.consumer.scripted import TOPIC, ScriptedLog
@@ -144,3 +149,63 @@ async def test_the_observer_hears_what_was_posted(bench: Bench, log: ScriptedLog
     (outcome,) = bench.told.outcomes
     assert (outcome.redemption_id, outcome.customer_id, outcome.notes) == ("r_1", "cust_1", ("+100 points",))
     assert outcome.results == {"loyalty": "done", "shop": "done", "caller": "pending"}
+
+
+async def test_events_that_only_fail_together_all_go_through(
+    bench: Bench, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = bench.shop.apply
+
+    async def jealous(events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
+        if {"r_1", "r_4"} <= {event.redemption_id for event in events}:
+            raise ValueError("not these two in one call")
+        return await apply(events, transaction)
+
+    monkeypatch.setattr(bench.shop, "apply", jealous)
+    for number in range(1, 5):
+        await log.append(TOPIC, a_success(f"r_{number}"))
+    await bench.settle_all()
+    assert await bench.letters() == []
+    assert await bench.scalar("SELECT count(*) FROM sales") == 4
+
+
+async def test_reasons_and_verdicts_that_make_no_sense_jam_nothing(
+    bench: Bench, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.shop.verdicts = {"r_1": Refused("a\x00b", "c\x00d\ud800"), "r_2": Skipped("e\x00\ud800")}
+    apply = bench.shop.apply
+
+    async def odd(events: Sequence[RedemptionEvent], transaction: Transaction) -> Any:
+        verdicts = await apply(events, transaction)
+        wrong = {i: "no" for i, event in enumerate(events) if event.redemption_id == "r_3"}
+        return {**verdicts, **wrong}
+
+    monkeypatch.setattr(bench.shop, "apply", odd)
+    for number in range(1, 5):
+        await log.append(TOPIC, a_success(f"r_{number}"))
+    await bench.settle_all()
+    assert sorted(letter[:3] for letter in await bench.letters()) == [
+        ("shop", "a�b", "r_1"),
+        ("shop", "handler_error", "r_3"),
+    ]
+    effects = await bench.effects()
+    assert effects["shop", "r_2", 0] == (State.SKIPPED, 0, "e��")
+    assert effects["shop", "r_4", 0] == (State.DONE, 0, None)
+
+
+async def test_letters_name_nobody(bench: Bench, log: ScriptedLog) -> None:
+    bench.shop.verdicts["r_1"] = ValueError("no account for <anna@example.com>, sorry")
+    await log.append(TOPIC, a_success("r_1"))
+    await bench.settle_all()
+    assert await bench.scalar("SELECT error FROM dead_letters") == "no account for [withheld] sorry"
+
+
+async def test_no_mark_of_a_savepoint_that_was_undone_is_kept(bench: Bench, log: ScriptedLog) -> None:
+    async def learns_and_fails(transaction: Transaction) -> None:
+        await transaction.learn(["ephemeral"])
+        raise ValueError("no")
+
+    bench.shop.verdicts["r_1"] = learns_and_fails
+    await log.append(TOPIC, a_success("r_1"))
+    await bench.settle_all()
+    assert await bench.scalar("SELECT count(*) FROM names WHERE name = 'ephemeral'") == 0

@@ -59,6 +59,30 @@ async def test_a_restored_database_catches_up_and_the_balances_are_right(
     assert len(await third.letters()) == 1
 
 
+@pytest.mark.parametrize("traffic", [True, False])
+async def test_a_database_restored_under_a_running_worker_catches_up(
+    bench: Bench, log: ScriptedLog, traffic: bool
+) -> None:
+    await log.append(TOPIC, a_success("r_1"), partition=0)
+    async with bench.running():
+        await bench.until_idle()
+        backup = await backed_up(bench.database)
+        await log.append(TOPIC, a_success("r_2"), partition=0)
+        await log.append(TOPIC, a_success("r_3"), partition=1)
+        await bench.until_idle()
+        await restore(bench.database, backup)
+        if traffic:
+            await log.append(TOPIC, a_success("r_4"), partition=0)
+        expected = [(f"r_{number}",) for number in range(1, 5 if traffic else 4)]
+
+        async def caught_up() -> bool:
+            return await bench.rows("SELECT id FROM sales ORDER BY id") == expected
+
+        await until(caught_up)
+        await bench.until_idle()
+    assert await bench.points() == 100 * len(expected)
+
+
 async def lost(bench: Bench, next_offset: int) -> None:
     async with bench.database.transaction() as transaction:
         await transaction.run(
