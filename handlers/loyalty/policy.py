@@ -165,6 +165,10 @@ class Policy:
         self.details = frozenset[str]().union(*(version.details for version in versions))
         """What redemptions are read for beyond the usual facts; empty for most policies."""
         self.needs_amount = any(version.base is Base.AMOUNT for version in versions)
+        self.excludes = any(version.exclusions for version in versions)
+        # Most policies have one version: it is asked for several times an order.
+        only = versions[0] if len(versions) == 1 else None
+        self._always = only if only is not None and only.effective_from is None else None
         self._starts = [starts_at(version) for version in versions]
 
     def version_at(self, date: int | None) -> Version | None:
@@ -172,6 +176,8 @@ class Policy:
 
         An unknown date has the earliest version: when the event arrived must not matter.
         """
+        if self._always is not None:
+            return self._always
         if date is None:
             return self.versions[0]
         for start, version in zip(reversed(self._starts), reversed(self.versions), strict=True):

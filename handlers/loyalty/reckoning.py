@@ -75,8 +75,10 @@ def rounded(version: Version | None, points: Number) -> int:
 
 def excluded(facts: Facts, policy: Policy) -> bool:
     """Whether a rule of its own date's version keeps a redemption from counting: this decides who decides."""
+    if not policy.excludes:
+        return False
     version = policy.version_at(facts.date)
-    if version is None or not version.exclusions:
+    if version is None:
         return False
     details = parsed(facts.details)
     return any(meets(exclusion, facts, details) for exclusion in version.exclusions)
