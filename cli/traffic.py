@@ -30,7 +30,7 @@ def traffic(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Sent again, it changes nothing. Default: new.")
     ] = None,
-    events: Annotated[int, typer.Option(min=1, max=1_000_000, help="About so many deliveries.")] = 1000,
+    events: Annotated[int, typer.Option(min=1, max=100_000, help="About so many deliveries.")] = 1000,
     rate: Annotated[float, typer.Option(metavar="N/s", min=0.1, max=100_000)] = 200.0,
     tenant: Tenant = TENANT,
     as_json: Json = False,
