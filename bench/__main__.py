@@ -27,8 +27,12 @@ Only = Annotated[
 Into = Annotated[Path | None, typer.Option(help="File of results; what it has already is not played again.")]
 
 
+def _path(into: Path | None) -> Path:
+    return into or DIRECTORY / f"{datetime.now(UTC).date()}.json"
+
+
 def _file(into: Path | None) -> ResultsFile:
-    return ResultsFile(into or DIRECTORY / f"{datetime.now(UTC).date()}.json")
+    return ResultsFile(_path(into))
 
 
 @app.command()
@@ -57,8 +61,9 @@ def latency(seconds: Seconds = 20.0, into: Into = None) -> None:
 
 
 @app.command()
-def report(file: Path) -> None:
-    """Write a file of results as Markdown and SVG beside it."""
+def report(into: Into = None) -> None:
+    """Write results as Markdown and SVG beside their file."""
+    file = _path(into)
     results = ResultsFile(file).results
     file.with_suffix(".md").write_text(markdown(results))
     if results.measured:

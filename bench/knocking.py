@@ -70,7 +70,7 @@ async def at_rate(port: int, posts: Sequence[bytes], rate: float, seconds: float
     loop, due = asyncio.get_running_loop(), itertools.count()
     taken: list[float] = []
     failed = 0
-    begin, count = loop.time() + 0.1, round(rate * seconds)
+    begin, count = loop.time() + 0.1, max(1, round(rate * seconds))
 
     async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal failed

@@ -134,7 +134,8 @@ async def _capacity(port: int, posts: list[bytes], rows: _Rows) -> float:
     before, begin = await rows.count(), time.monotonic()
     flood = asyncio.create_task(at_rate(port, posts, FLOOD_RATE, FLOOD_SECONDS))
     await asyncio.wait((flood,), timeout=FLOOD_SECONDS)
-    rate = (await rows.count() - before) / (time.monotonic() - begin)
+    arrived = max(1, await rows.count() - before)
+    rate = arrived / (time.monotonic() - begin)
     await flood
     # What waits must not be in the way of what is measured next.
     await _arrived(port, rows.exists)
