@@ -8,7 +8,7 @@ DEV := .venv/.dev-installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test chaos lint types format lock
+.PHONY: install run test chaos lint types format lock bench bench-quick
 
 install: $(RUNTIME)
 
@@ -57,3 +57,14 @@ $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 $(DEV): requirements-dev.lock $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# Minutes to an hour; figures go to bench/results/, and a run that was stopped goes on where it was.
+bench: $(DEV)
+	$(BIN)/python -m bench worker
+	$(BIN)/python -m bench ingress
+	$(BIN)/python -m bench latency
+	$(BIN)/python -m bench report
+
+# Two minutes: ours beside the raw loop; fails when it became slower than bench/results/quick.json says.
+bench-quick: $(DEV)
+	$(BIN)/python -m bench quick
