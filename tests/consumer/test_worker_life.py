@@ -341,3 +341,14 @@ async def test_two_workers_share_the_partitions(database: Database, log: Scripte
         await first.until_idle()
     assert await first.points() == 2000
     assert len(first.caller.calls) + len(second.caller.calls) == 20
+
+
+async def test_a_fenced_commit_is_dropped_and_no_trouble(sqlite: Database, log: ScriptedLog) -> None:
+    bench = Bench(sqlite, log)
+    committer = bench.worker._committer
+    await bench.worker.join()
+    committer.note(bench.consumer.assignment().epoch - 1, {0: 7})
+    await committer.flush()
+    await committer.flush()
+    assert bench.consumer.calls.count("commit") == 1
+    assert log.committed == {}
