@@ -12,6 +12,7 @@ from cli.loop import run_loop
 from cli.options import Json
 from cli.output import print_json
 from config.settings import Settings
+from events.failures import Unavailable
 from events.runtime import SystemRuntime
 from handlers.loyalty.report import mark_counts
 from storage.database import Database
@@ -79,9 +80,14 @@ async def _wait_idle(settings: Settings, group: str | None, seconds: float) -> b
     async with opened(settings) as database:
         while True:
             left = max(0.0, end - loop.time())
-            if await _lag(settings, group) == 0 and not await _work_remains(database, left):
-                return True
-            if loop.time() >= end:
+            try:
+                if await _lag(settings, group) == 0 and not await _work_remains(database, left):
+                    return True
+            except Unavailable:
+                # Workers outlast an outage, and so does who waits for them; one that lasts is the answer.
+                if not left:
+                    raise
+            if not left:
                 return False
             await asyncio.sleep(min(POLL_SECONDS, max(left, 0.01)))
 

@@ -121,7 +121,10 @@ def test_while_the_database_is_away_workers_wait_and_then_go_on(
         for each in workers:
             until(lambda: each.probe("ready") == 503, "a worker says that it waits")  # noqa: B023
             assert each.probe("live") == 200
-        own_postgres.start()
+        with ThreadPoolExecutor(1) as beside:
+            waiting = beside.submit(cluster.wait_idle)  # a question that waits outlasts it too
+            own_postgres.start()
+            waiting.result()
     assert set(sender.answers) == {202}
     for each in workers:
         each.wait_ready()

@@ -147,7 +147,7 @@ def test_killed_between_append_and_answer_the_sender_sends_again_and_it_counts_o
 )
 def test_a_replay_that_was_killed_is_repeated_without_harm(site: Site, loaded: Path, kill: Kill) -> None:
     shutil.copytree(loaded, site.data_dir)
-    site.start("run")
+    site.start("run").wait_ready()
     site.wait_idle()
     assert site.ask("dead-letters", "replay", "--all", kill=kill).code == -9
     assert site.ask("dead-letters", "replay", "--all").code == 0
