@@ -29,7 +29,10 @@ class Deployment:
     def __init__(self, directory: Path) -> None:
         self._nursery = Nursery(directory / "nursery", LEASE_SECONDS)
         wire = free_port()
-        self.kafka = Kafka(directory / "kafka", {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{wire}"})
+        patient = {"broker.session.timeout.ms": "6000", "broker.heartbeat.interval.ms": "1000"}
+        self.kafka = Kafka(
+            directory / "kafka", patient | {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{wire}"}
+        )
         self.start_kafka()
         self.wire = Proxy(self.kafka.port, wire)
         self.postgres = OwnPostgres()

@@ -9,6 +9,7 @@ from tests.chaos.faults import Toll
 from tests.chaos.load import Load
 from tests.chaos.oracle import Letter, Truth, truth_of
 from tests.chaos.outside import Call, calls
+from tests.chaos.topic import published_letters
 
 IDLE_SECONDS = 150
 SHOWN = 5
@@ -43,7 +44,7 @@ def _differences(what: str, due: dict[str, int], found: dict[str, int]) -> Itera
 
 def _wrong_letters(deployment: Deployment, truth: Truth, load: Load) -> Iterator[str]:
     """Each accepted delivery that deserves a letter has one; a request without an answer may have one."""
-    question = 'SELECT value, reason, handler, partition, "offset" FROM dead_letters WHERE state = 0'
+    question = 'SELECT id, value, reason, handler, partition, "offset" FROM dead_letters WHERE state = 0'
     rows = deployment.rows(question)
     found = Counter(Letter(bytes(row["value"]), row["reason"], row["handler"]) for row in rows)
     tries = load.tries()
@@ -57,6 +58,12 @@ def _wrong_letters(deployment: Deployment, truth: Truth, load: Load) -> Iterator
     origins = Counter((row["partition"], row["offset"], row["handler"]) for row in rows)
     if doubles := [origin for origin, times in origins.items() if times > 1]:
         yield f"records with two letters: {doubles[:SHOWN]}"
+    yield from _missing_on_the_topic(deployment, {row["id"] for row in rows})
+
+
+def _missing_on_the_topic(deployment: Deployment, stored: set[str]) -> Iterator[str]:
+    if missing := stored - published_letters(deployment.kafka.bootstrap_servers).keys():
+        yield f"{len(missing)} dead letters never came to their topic: {sorted(missing)[:SHOWN]}"
 
 
 def _wrong_calls(truth: Truth, made: list[Call], tolls: list[Toll]) -> Iterator[str]:
