@@ -202,6 +202,15 @@ async def test_a_rollback_after_the_window_is_no_extra(
     assert await found(books, client) == ([], [], [])
 
 
+async def test_a_redemption_whose_row_says_that_it_was_rolled_back_is_no_extra(
+    books: Books, client: Client, voucherify: Voucherify
+) -> None:
+    sale = a_redemption("r_1", DAY)
+    voucherify.add(sale | {"status": "ROLLED_BACK"})
+    await books.apply(webhook(sale), undone(a_rollback("r_1", 2 * DAY)))
+    assert await found(books, client) == ([], [], [])
+
+
 async def test_what_lies_outside_the_window_is_no_finding(
     books: Books, client: Client, voucherify: Voucherify
 ) -> None:
