@@ -64,6 +64,8 @@ def _show(forecast: Forecast, left_out: list[LeftOut], as_json: bool) -> None:
         skipped = [each._asdict() for each in left_out]
         print_json({"customers": forecast.balances(), "orders": orders, "left_out": skipped})
         return
+    if not forecast.balances():
+        print("nobody gets any points")
     for customer, points in forecast.balances().items():
         print(f"{points:8d}  {safe(customer)}")
     for order, due in forecast.due.items():

@@ -78,10 +78,16 @@ def explained(
     )
 
 
+YES_OR_NO = {field.name for field in msgspec.structs.fields(Facts) if field.type is bool}
+"""SQLite gives 1 for true."""
+
+
 def _known(facts: Facts) -> dict[str, Any]:
     """What deliveries told; absent fields left out."""
     told = {
-        name: value for name, value in msgspec.structs.asdict(facts).items() if value not in (None, False)
+        name: True if name in YES_OR_NO else value
+        for name, value in msgspec.structs.asdict(facts).items()
+        if value not in (None, False)
     }
     if facts.details is not None:
         told["details"] = parsed(facts.details)
