@@ -255,7 +255,7 @@ audit = Table(
     Column("subject", Key),
     Column("content", Text, nullable=False),
 )
-"""What people did to the ledger by hand: `who` is a user of the operating system, `content` JSON. Append-only."""
+"""What people did to the ledger by hand: `who` is a user of the system, `content` JSON. Append-only."""
 
 policies = Table(
     "policies",
