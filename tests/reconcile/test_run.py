@@ -436,6 +436,20 @@ def test_a_run_to_the_present_keeps_its_end_when_it_is_taken_up(tmp_path: Path) 
     later.discard()
 
 
+def test_a_line_that_a_killed_run_left_half_written_is_dropped(tmp_path: Path) -> None:
+    scope = Scope("account", "default", MARCH.start, None, False)
+    killed = Journal(tmp_path, scope, now=NOW, restart=False)
+    killed.add(Listed(["r_1"], [], []))
+    killed.finish(MARCH.start + 1)
+    killed.add(Listed(["r_2"], [], []))
+    killed.close()
+    path = tmp_path / f"{scope.name}.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    journal = Journal(tmp_path, scope, now=NOW, restart=False)
+    assert journal.rows == {"r_1"}
+    journal.discard()
+
+
 def test_the_progress_of_a_run_that_was_given_up_does_not_vouch_for_the_next(tmp_path: Path) -> None:
     scope = Scope("account", "default", MARCH.start, None, False)
     given_up = Journal(tmp_path, scope, now=NOW, restart=False)
