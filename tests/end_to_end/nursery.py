@@ -7,6 +7,7 @@ out is a process like any other: its own environment, pid, output, exit code and
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -59,6 +60,7 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.nursery", path, str(lease_seconds)],
             cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
@@ -102,6 +104,8 @@ def tend(path: str, lease_seconds: float) -> None:
     gc.freeze()  # or each child would copy and search at its end what was imported here
     print("ready", flush=True)
     while True:
+        if sys.stdin in select.select([listener, sys.stdin], [], [])[0]:
+            os.killpg(0, signal.SIGKILL)  # the tests are gone: nothing of theirs goes on
         connection, _ = listener.accept()
         if not os.fork():
             listener.close()
