@@ -1,6 +1,7 @@
 """The load of a run, sent to both doors while faults happen; what the oracle is told of it."""
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,8 @@ class Load:
 
     def finish(self) -> None:
         """Begin no more, and return when all that was begun is accepted or given up."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        with contextlib.suppress(RuntimeError):  # all of it was sent already
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     @property
@@ -77,4 +79,7 @@ class Load:
 
     def _send(self) -> None:
         bodies = (delivery.body for delivery in self._deliveries)
-        self._loop.run_until_complete(self.sending.send(bodies, self._stop))
+        try:
+            self._loop.run_until_complete(self.sending.send(bodies, self._stop))
+        finally:
+            self._loop.close()

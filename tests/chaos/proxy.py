@@ -5,7 +5,6 @@ import contextlib
 import threading
 from collections.abc import Callable
 from enum import Enum
-from socket import SO_REUSEADDR, SOL_SOCKET, socket
 
 
 class Weather(Enum):
@@ -30,10 +29,10 @@ class Proxy:
         self._target_port, self.port = target_port, port
         self._weather = Weather.FAIR
         self._open: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=[self._run()], name="proxy", daemon=True)
         self._thread.start()
-        self._call(self._listen)
+        assert self._listening.wait(10), f"nothing listens on port {port}"
 
     def set(self, weather: Weather) -> None:
         """Connections from before a storm do not outlive it: what they lost would garble the rest."""
@@ -48,23 +47,22 @@ class Proxy:
         self._call(self._half_close)
 
     def close(self) -> None:
-        self.reset()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._call(self._reset)
+        self._call(self._closed.set)
+        self._thread.join()
 
     def _call(self, what: Callable[[], object]) -> None:
         async def run() -> None:
-            result = what()
-            if asyncio.iscoroutine(result):
-                await result
+            what()
 
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
 
-    async def _listen(self) -> None:
-        listening = socket()
-        listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", self.port))
-        await asyncio.start_server(self._serve, sock=listening)
+    async def _run(self) -> None:
+        self._loop, self._closed = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._listening.set()
+        await self._closed.wait()
+        server.close()
 
     def _set(self, weather: Weather) -> None:
         before, self._weather = self._weather, weather

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 TOPIC = "redemptions.dead-letters"
 READ_SECONDS = 60.0
@@ -16,13 +16,11 @@ def published_letters(bootstrap_servers: str) -> Counter[str]:
 
 async def _read(bootstrap_servers: str) -> Counter[str]:
     found = Counter[str]()
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    consumer = AIOKafkaConsumer(TOPIC, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
         async with asyncio.timeout(READ_SECONDS):
-            places = [TopicPartition(TOPIC, p) for p in await _partitions(consumer)]
-            consumer.assign(places)
-            await consumer.seek_to_beginning(*places)
+            places = consumer.assignment()
             ends = await consumer.end_offsets(places)
             while any([await consumer.position(place) < ends[place] for place in places]):
                 for records in (await consumer.getmany(*places, timeout_ms=500)).values():
@@ -32,8 +30,3 @@ async def _read(bootstrap_servers: str) -> Counter[str]:
     finally:
         await consumer.stop()
     return found
-
-
-async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
-    await consumer.topics()  # asks for all of the cluster's
-    return set(consumer.partitions_for_topic(TOPIC) or ())
