@@ -21,6 +21,7 @@ from bench.measuring import database, running
 from bench.services import Services, free_port
 from bench.tables import Tabled
 
+LATENCY = "Latency from POST to ledger row"
 STORES: tuple[Store, ...] = ("sqlite", "postgres")
 SHARES = (0.1, 0.5, 0.8)
 PROBES_A_SECOND = 10
@@ -53,10 +54,11 @@ async def latency_at(store: Store, share: float, services: Services, seconds: fl
     probes.sort()
     p50, p99 = probes[len(probes) // 2], probes[int(len(probes) * 0.99)]
     return Tabled(
-        "Latency",
+        LATENCY,
         {
             "database": store,
-            "load": f"{share:.0%} of {capacity:,.0f}/s",
+            "share of capacity": share,
+            "capacity/s": round(capacity),
             "p50 ms": round(p50 * 1e3, 1),
             "p99 ms": round(p99 * 1e3, 1),
             "append + commit alone ms": round(alone * 1e3, 2),

@@ -37,6 +37,13 @@ class Results(msgspec.Struct):
             *((each.cell, each.round) for each in self.answered),
         }
 
+    def has_row(self, section: str, *first: object) -> bool:
+        """Whether a row of a section begins with these values."""
+        return any(
+            each.section == section and tuple(each.values.values())[: len(first)] == first
+            for each in self.tabled
+        )
+
 
 class ResultsFile:
     """Owns one file of results."""

@@ -1,18 +1,23 @@
 """Whole runs: cells in turn, round after round, each figure kept as soon as it is there."""
 
 from collections.abc import Sequence
+from subprocess import SubprocessError
 
 from bench.cell import Cell, Unprepared
 from bench.doors import DOORS
 from bench.events import Events, preload
 from bench.ingress import KNOCKS, cell_of, knock_at
 from bench.knocking import requests
-from bench.latency import SHARES, STORES, latency_at
+from bench.latency import LATENCY, SHARES, STORES, latency_at
 from bench.measuring import Limits, measure
 from bench.peers.cells import CELLS as PEERS
 from bench.results import ResultsFile
 from bench.services import services
 from bench.worker_cells import CELLS as OURS
+
+
+FAULTS = (Unprepared, RuntimeError, OSError, EOFError, SubprocessError)
+"""What leaves out one play: the others go on."""
 
 
 def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
@@ -32,7 +37,7 @@ async def run_workers(
                     continue
                 try:
                     measured = await measure(cell, number, events, served, limits)
-                except (Unprepared, RuntimeError) as reason:
+                except FAULTS as reason:
                     _leave_out(file, cell.name, reason)
                     continue
                 file.results.measured.append(measured)
@@ -54,7 +59,7 @@ async def run_ingress(file: ResultsFile, rounds: int, seconds: float, only: Sequ
                     continue
                 try:
                     answered = await knock_at(door, load, number, posts, served, seconds)
-                except (Unprepared, RuntimeError, TimeoutError) as reason:
+                except FAULTS as reason:
                     _leave_out(file, name, reason)
                     continue
                 file.results.answered.append(answered)
@@ -67,8 +72,16 @@ async def run_latency(file: ResultsFile, seconds: float) -> None:
     with services() as served:
         for store in STORES:
             for share in SHARES:
-                row = await latency_at(store, share, served, seconds)
+                name = f"latency, {store}, {share:.0%}"
+                if file.results.has_row(LATENCY, store, share):
+                    continue
+                try:
+                    row = await latency_at(store, share, served, seconds)
+                except FAULTS as reason:
+                    _leave_out(file, name, reason)
+                    continue
                 file.results.tabled.append(row)
+                file.results.left_out.pop(name, None)
                 file.save()
                 print(row.values, flush=True)
 

@@ -57,6 +57,10 @@ def test_a_cell_that_became_slower_dearer_or_silent_is_a_regression() -> None:
     assert [fault.partition(":")[0] for fault in faults] == ["slower", "dearer", "silent"]
 
 
+def test_nothing_to_compare_with_is_no_success() -> None:
+    assert regressions([], [a_play(RAW_LOOP)])
+
+
 def test_a_slower_machine_is_no_regression() -> None:
     before = [a_play(RAW_LOOP, rate=60_000, own=15), a_play("ours", rate=15_000, own=60)]
     now = [a_play(RAW_LOOP, rate=20_000, own=45), a_play("ours", rate=5_000, own=180)]
