@@ -1,6 +1,8 @@
 """`python -m bench`: which benchmarks run, for how long, and where their figures go."""
 
 import asyncio
+import signal
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -79,4 +81,6 @@ def quick(
 
 
 if __name__ == "__main__":
+    # Told to end, Python would leave brokers, databases and workers behind it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app()

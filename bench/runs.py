@@ -15,7 +15,6 @@ from bench.results import ResultsFile
 from bench.services import services
 from bench.worker_cells import CELLS as OURS
 
-
 FAULTS = (Unprepared, RuntimeError, OSError, EOFError, SubprocessError)
 """What leaves out one play: the others go on."""
 
