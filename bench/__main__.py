@@ -15,7 +15,7 @@ from bench.measuring import Limits
 from bench.plot import svg
 from bench.report import markdown
 from bench.results import DIRECTORY, ResultsFile
-from bench.runs import run_ingress, run_latency, run_workers
+from bench.runs import chosen, run_ingress, run_latency, run_workers
 
 app = typer.Typer(help="The benchmarks.", no_args_is_help=True, add_completion=False)
 
@@ -47,7 +47,9 @@ def worker(
     into: Into = None,
 ) -> None:
     """The worker beside the raw loop and its peers, on a topic filled beforehand."""
-    asyncio.run(run_workers(_file(into), Events(count, customers), rounds, Limits(seconds), only or ()))
+    asyncio.run(
+        run_workers(_file(into), Events(count, customers), rounds, Limits(seconds), chosen(only or ()))
+    )
 
 
 @app.command()
@@ -80,7 +82,12 @@ def quick(
     raise typer.Exit(asyncio.run(quick_check.run(keep)))
 
 
+def _end(*_: object) -> None:
+    """Told to end, Python would leave brokers, databases and workers behind it; told twice, too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 if __name__ == "__main__":
-    # Told to end, Python would leave brokers, databases and workers behind it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     app()

@@ -19,15 +19,15 @@ FAULTS = (Unprepared, RuntimeError, OSError, EOFError, SubprocessError)
 """What leaves out one play: the others go on."""
 
 
-def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
-    return [cell for cell in cells if not only or any(part in cell.name for part in only)]
+def chosen(only: Sequence[str]) -> list[Cell]:
+    """The worker cells with one of these in their name; all for none."""
+    return [cell for cell in (*OURS, *PEERS) if not only or any(part in cell.name for part in only)]
 
 
 async def run_workers(
-    file: ResultsFile, events: Events, rounds: int, limits: Limits, only: Sequence[str] = ()
+    file: ResultsFile, events: Events, rounds: int, limits: Limits, cells: Sequence[Cell]
 ) -> None:
     """In turn: whatever slows the machine for a while slows all cells alike."""
-    cells = chosen((*OURS, *PEERS), only)
     with services() as served:
         await preload(served.kafka, events)
         for number in range(1, rounds + 1):
