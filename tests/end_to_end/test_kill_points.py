@@ -126,9 +126,10 @@ def test_killed_between_append_and_answer_the_sender_sends_again_and_it_counts_o
 ) -> None:
     sender = Sender(site.url, at_once=1)
     running = site.start("run", kill=kill).wait_ready()
-    bodies = list(BODIES)
-    while not running.has_ended():
-        sender.send_once(bodies.pop(0))
+    for sent in BODIES:
+        if running.has_ended():
+            break
+        sender.send_once(sent)
     assert running.wait_end() == -9
     site.start("run")
     sender.send(BODIES)

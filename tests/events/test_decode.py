@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -336,4 +337,7 @@ def test_both_readings_agree(content: dict[str, Any]) -> None:
     # A reward that is no object sends the body to the second reading and changes nothing else.
     quick = content | {"redemption": {"id": "r_1", "order": content.get("order"), "reward": None}}
     slow = content | {"redemption": {"id": "r_1", "order": content.get("order"), "reward": 5}}
-    assert means(body(quick)) == means(body(slow))
+    read, reread = (means(body(each)) for each in (quick, slow))
+    if isinstance(read, RedemptionEvent) and isinstance(reread, RedemptionEvent):
+        read, reread = (msgspec.structs.replace(each, body=b"") for each in (read, reread))
+    assert read == reread
