@@ -11,7 +11,7 @@ from consumer.metrics import WorkerMetrics
 from consumer.work import Buried, Work
 from events.failures import Refused, Unavailable
 from events.runtime import Runtime
-from handlers.protocol import Skipped
+from handlers.protocol import Deferred, Skipped
 from storage.dead_letters import clean
 from storage.effects import Lease, Mark, Result
 from storage.schema import State
@@ -78,7 +78,7 @@ class Attempts:
 
     async def _attempt(self, lease: Lease, load: Any) -> None:
         try:
-            skipped = await self._run(lease, load)
+            answer = await self._run(lease, load)
         except Refused as refused:
             ended = self._given_up(lease, load, refused)
         except Exception as error:
@@ -86,10 +86,10 @@ class Attempts:
             used_up = most is not None and lease.attempts >= most
             ended = self._given_up(lease, load, error) if used_up else self._again(lease, error)
         else:
-            ended = self._done(lease, skipped)
+            ended = self._later(lease, answer) if isinstance(answer, Deferred) else self._done(lease, answer)
         self.ended.append(ended)
 
-    async def _run(self, lease: Lease, load: Any) -> Skipped | None:
+    async def _run(self, lease: Lease, load: Any) -> Skipped | Deferred | None:
         most = self._work.retry.attempts
         if load is None:
             raise Refused("payload_missing", "the record behind this effect is gone")
@@ -106,6 +106,12 @@ class Attempts:
             return Ended(Result(lease, State.SKIPPED, error=clean(skipped.reason)))
         self._count("done")
         return Ended(Result(lease, State.DONE))
+
+    def _later(self, lease: Lease, deferred: Deferred) -> Ended:
+        self._count("deferred")
+        wait = int(max(0.0, min(deferred.seconds, LONGEST_WAIT)) * 1000)
+        told = clean(f"deferred: {deferred.reason}")
+        return Ended(Result(lease, State.PENDING, wait=wait, error=told, counts=False))
 
     def _given_up(self, lease: Lease, load: Any, error: Exception) -> Ended:
         self._count("dead")

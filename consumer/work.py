@@ -9,7 +9,7 @@ from consumer.item import Item, read_item
 from consumer.letter_record import letter_headers
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.failures import Refused
-from handlers.protocol import Attempt, EffectHandler, Retry, Skipped
+from handlers.protocol import Attempt, Deferred, EffectHandler, Retry, Skipped
 from storage.database import Transaction
 from storage.dead_letters import Letter, LetterEvent, StoredLetter, event_of, letters_of_effects, load_letters
 from storage.effects import Lease, Mark
@@ -36,7 +36,7 @@ class Work(Protocol):
     async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Any]:
         """What each attempt needs; an effect missing in the answer is buried."""
 
-    async def run(self, load: Any, lease: Lease) -> Skipped | None:
+    async def run(self, load: Any, lease: Lease) -> Skipped | Deferred | None:
         """One attempt. Raises Refused to give up, anything else to be tried again."""
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
@@ -62,7 +62,7 @@ class EventWork:
             if (payload := payloads.get(lease.mark.event))
         }
 
-    async def run(self, load: Item, lease: Lease) -> Skipped | None:
+    async def run(self, load: Item, lease: Lease) -> Skipped | Deferred | None:
         event = load.event
         if event is None:
             raise Refused("unreadable_payload", "the stored payload is not readable any more")

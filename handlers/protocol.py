@@ -15,6 +15,14 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Deferred(NamedTuple):
+    """A handler has something to do, but not now: it is asked again after `seconds`, and this try does not
+    count. The reason is for people, like that of an error."""
+
+    seconds: float
+    reason: str
+
+
 Verdicts = Mapping[int, Refused | Skipped]
 """By index into the events given: those refused or skipped. The rest is done."""
 
@@ -90,7 +98,7 @@ class EffectHandler(Protocol):
     def wants(self, event: RedemptionEvent) -> bool:
         """Whether an effect row is stored for this event at all. Must be quick and pure."""
 
-    async def run(self, attempt: Attempt) -> Skipped | None:
+    async def run(self, attempt: Attempt) -> Skipped | Deferred | None:
         """Do it. Raise Refused to give up at once, anything else to be tried again by schedule."""
 
 

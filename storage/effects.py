@@ -49,6 +49,8 @@ class Result(NamedTuple):
     wait: int = 0
     """Milliseconds until the next try."""
     error: str | None = None
+    counts: bool = True
+    """False: the try is taken back, as if it had not been claimed."""
 
 
 async def insert_effects(transaction: Transaction, states: dict[Mark, State]) -> set[Mark]:
@@ -190,13 +192,28 @@ async def store_results(transaction: Transaction, owner: str, results: Sequence[
         return set()
     rows = await transaction.run(
         "UPDATE effects SET state = r.state, last_error = r.error, lease_owner = NULL, leased_until = NULL, "
+        "attempts = effects.attempts - r.uncounted, "
         f"due_at = CASE WHEN r.state = {State.PENDING} THEN {{now}} + r.wait END FROM {{rows}} "
         f"WHERE {SAME_KEY} AND effects.state = {State.PENDING} AND effects.lease_owner = :owner "
         f"AND effects.lease_number = r.number {RETURNING_KEY}",
         Rows(
-            KEY | {"number": "integer", "state": "smallint", "wait": "bigint", "error": "text"},
+            KEY
+            | {
+                "number": "integer",
+                "state": "smallint",
+                "wait": "bigint",
+                "error": "text",
+                "uncounted": "integer",
+            },
             [
-                (*result.lease.mark, result.lease.number, int(result.state), result.wait, result.error)
+                (
+                    *result.lease.mark,
+                    result.lease.number,
+                    int(result.state),
+                    result.wait,
+                    result.error,
+                    int(not result.counts),
+                )
                 for result in sorted(results, key=lambda result: result.lease.mark)
             ],
         ),

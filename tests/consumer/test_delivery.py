@@ -6,7 +6,7 @@ import pytest
 
 from consumer.attempts import LONGEST_WAIT
 from events.failures import Refused, Unavailable
-from handlers.protocol import Retry, Skipped
+from handlers.protocol import Deferred, Retry, Skipped
 from storage.database import Database
 from storage.schema import State
 from tests.consumer.bench import LETTERS, Bench, Caller, a_success, until
@@ -55,6 +55,32 @@ async def test_a_skip_is_kept_with_its_reason(bench: Bench, log: ScriptedLog) ->
     await log.append(TOPIC, a_success("r_1"))
     await bench.settle_all()
     assert (await bench.effects())["caller", "r_1", 0] == (State.SKIPPED, 1, "quiet�hours")
+
+
+async def test_what_is_put_off_is_tried_again_and_no_try_is_counted(bench: Bench, log: ScriptedLog) -> None:
+    bench.caller.answers["r_1"] = [Deferred(0.01, "quiet_hours")] * 5
+    await log.append(TOPIC, a_success("r_1"))
+    await bench.settle_all()
+    assert [number for _, number in bench.caller.calls] == [1] * 6
+    assert (await bench.effects())["caller", "r_1", 0] == (State.DONE, 1, None)
+    assert bench.metric("attempts_total", handler="caller", result="deferred") == 5
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(3600, 3_500, 3_600), (1e9, 600_000, 7 * 86_400)])
+async def test_how_long_it_is_put_off(
+    bench: Bench, log: ScriptedLog, seconds: float, least: float, most: float
+) -> None:
+    bench.caller.answers["r_1"] = [Deferred(seconds, "quiet\x00hours"), asyncio.CancelledError()]
+    await log.append(TOPIC, a_success("r_1"))
+
+    async def put_off() -> bool:
+        return bool(await bench.rows("SELECT 1 FROM effects WHERE last_error LIKE 'deferred: quiet%hours'"))
+
+    async with bench.running():
+        await until(put_off)
+    (row,) = await bench.rows("SELECT due_at, attempts FROM effects WHERE last_error LIKE 'deferred%'")
+    assert least <= row[0] / 1000 - bench.clock.now() <= most
+    assert row[1] == 0
 
 
 async def test_what_a_handler_does_not_want_leaves_no_row(bench: Bench, log: ScriptedLog) -> None:
