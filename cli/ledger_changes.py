@@ -1,7 +1,6 @@
 """`redemptions ledger adjust` and `restate`: what people do to the ledger by hand."""
 
-import os
-from getpass import getuser
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
@@ -10,6 +9,7 @@ import typer
 from cli.database import opened
 from cli.invocation import settings_of
 from cli.loop import run_loop
+from cli.operator import deed_of, operator
 from cli.options import TENANT, Json, Tenant
 from cli.output import JsonList, safe
 from cli.points_policy import policy_in
@@ -17,7 +17,9 @@ from config.settings import Settings
 from events.failures import Refused
 from handlers.loyalty.adjustment import Adjustment, check
 from handlers.loyalty.adjustment import adjust as post
+from handlers.loyalty.restatement import Restated
 from handlers.loyalty.restatement import restate as restated
+from storage.audit import audited
 
 
 def adjust(
@@ -39,8 +41,8 @@ def adjust(
 
 
 async def _adjust(settings: Settings, adjustment: Adjustment) -> bool:
-    async with opened(settings) as database, database.transaction() as transaction:
-        return await post(transaction, adjustment, _who())
+    async with opened(settings) as database:
+        return await post(database, adjustment, operator())
 
 
 def restate(
@@ -53,22 +55,26 @@ def restate(
 
 
 async def _restate(settings: Settings, dry_run: bool, as_json: bool) -> None:
-    policy, found = policy_in(settings), 0
+    policy = policy_in(settings)
     async with opened(settings) as database:
-        with JsonList(as_json) as answer:
-            async for each in restated(database, policy, _who(), dry_run=dry_run):
-                found += 1
-                if as_json:
-                    answer.add(msgspec.to_builtins(each))
-                else:
-                    print(safe(f"{each.tenant} order {each.order_key}: {each.points:+d} {each.customer_id}"))
+        if dry_run:
+            found = await _shown(restated(database, policy, dry_run=True), as_json)
+        else:
+            deed = deed_of("ledger restate", {"policy": policy.fingerprint})
+            async with audited(database, deed) as counts:
+                found = await _shown(restated(database, policy, dry_run=False), as_json)
+                counts["entries"] = found
     if not as_json:
         print(f"{found} differences {'would be posted' if dry_run else 'posted'}")
 
 
-def _who() -> str:
-    """The user of the operating system; in a container it may have no name."""
-    try:
-        return getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
+async def _shown(differences: AsyncIterator[Restated], as_json: bool) -> int:
+    found = 0
+    with JsonList(as_json) as answer:
+        async for each in differences:
+            found += 1
+            if as_json:
+                answer.add(msgspec.to_builtins(each))
+            else:
+                print(safe(f"{each.tenant} order {each.order_key}: {each.points:+d} {each.customer_id}"))
+    return found

@@ -33,6 +33,7 @@ COMMANDS = {
     "loyalty": "cli.loyalty",
     "effects": "cli.effects",
     "dead-letters": "cli.dead_letters",
+    "audit": "cli.audit",
     "reconcile": "cli.reconcile",
     "topics": "cli.topics",
     "db": "cli.db",

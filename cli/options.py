@@ -5,12 +5,20 @@ from typing import Annotated
 
 import typer
 
+from cli.output import safe
 from config.webhook_secrets import DEFAULT_TENANT
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="The tenant, as in the webhook's URL.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
 TENANT = DEFAULT_TENANT
+
+
+def line(text: str | None) -> str | None:
+    """Text of one line, as every database takes it: the callback of options. Raises BadParameter."""
+    if text is not None and safe(text) != text:
+        raise typer.BadParameter("control characters, or bytes that are not UTF-8")
+    return text
 
 
 def milliseconds(when: datetime | None) -> int | None:

@@ -15,6 +15,7 @@ from cli.database import opened
 from cli.invocation import settings_of
 from cli.log import log_of
 from cli.loop import run_loop
+from cli.operator import deed_of
 from cli.options import TENANT, Json, Tenant
 from cli.output import JsonList, complain, safe
 from cli.starting import writable
@@ -28,6 +29,8 @@ from reconcile.journal import Journal, Scope
 from reconcile.moments import Window, iso, moment
 from reconcile.pace import Pace
 from reconcile.run import Run
+from storage.audit import audited
+from storage.database import Database
 
 app = typer.Typer(help="Comparing with Voucherify.")
 NEEDED = ("voucherify_base_url", "voucherify_app_id", "voucherify_app_token")
@@ -121,6 +124,7 @@ async def _complete(
     try:
         async with (
             opened(settings) as database,
+            _on_record(database, journal),
             _enqueueing(settings, journal.scope) as enqueueing,
             Voucherify(account, Pace(SystemRuntime())) as voucherify,
         ):
@@ -128,6 +132,22 @@ async def _complete(
     except Unavailable as failure:
         again = "the same command goes on where this one stopped"
         raise Unavailable(failure.reason, f"{failure}; {again}") from failure
+
+
+@asynccontextmanager
+async def _on_record(database: Database, journal: Journal) -> AsyncIterator[None]:
+    """Looking is nobody's business; what goes on the log is."""
+    scope = journal.scope
+    if not scope.enqueue:
+        yield
+        return
+    what = {"since": iso(scope.since), "until": None if scope.until is None else iso(scope.until)}
+    before = journal.enqueued
+    async with audited(database, deed_of("reconcile --enqueue", what, tenant=scope.tenant)) as counts:
+        try:
+            yield
+        finally:
+            counts["enqueued"] = journal.enqueued - before
 
 
 @asynccontextmanager

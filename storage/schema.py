@@ -253,9 +253,13 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("tenant", Key),
     Column("subject", Key),
+    Column("reason", Text),
     Column("content", Text, nullable=False),
+    Column("result_of", Key),
 )
-"""What people did to the ledger by hand: `who` is a user of the system, `content` JSON. Append-only."""
+"""What operators do, a row before it is done and another, `result_of` the first, once it has ended; `content`
+is JSON. Append-only."""
+Index("audit_at", audit.c.at)
 
 policies = Table(
     "policies",

@@ -9,10 +9,12 @@ from events.failures import Refused
 from handlers.loyalty.account_store import Posting, insert_entries, move_balances
 from handlers.loyalty.posting import Entry, EntryKind
 from handlers.loyalty.readings import LARGEST_AMOUNT, UNPRINTABLE, id_of
-from storage.database import Transaction
+from storage.audit import Deed, announce, conclude
+from storage.database import Database, Transaction
 
 BY_HAND = "by hand"
 """In place of the policy's version."""
+ACTION = "ledger adjust"
 LONGEST_REASON = 1_000
 TENANT = re.compile(r"[a-z0-9-]{1,63}")
 
@@ -44,25 +46,34 @@ def check(adjustment: Adjustment) -> None:
         raise Refused("unfit_reason", f"the reason is no line of 1 to {LONGEST_REASON} characters")
 
 
-async def adjust(transaction: Transaction, adjustment: Adjustment, who: str) -> bool:
-    """Post it, unless it is there; returns whether it is new. Raises Refused if its key means another."""
+async def adjust(database: Database, adjustment: Adjustment, who: str) -> bool:
+    """Post it, unless it is there; returns whether it is new. Raises Refused if its key means another.
+
+    Broken off between audit and posting, the same once more completes it.
+    """
     check(adjustment)
-    await transaction.learn({adjustment.tenant})
-    content = msgspec.json.encode({"points": adjustment.points, "reason": adjustment.reason}).decode()
-    # The row whose key decides: a second one with the same key waits here, and then finds it.
-    new = await transaction.run(
-        "INSERT INTO audit (key, at, who, action, tenant, subject, content) "
-        "VALUES (:key, {now}, :who, 'adjust', :tenant, :customer, :content) "
-        "ON CONFLICT DO NOTHING RETURNING key",
+    deed = Deed(
         key=adjustment.entry_key,
         who=who,
+        action=ACTION,
+        what={"points": adjustment.points},
+        reason=adjustment.reason,
         tenant=adjustment.tenant,
-        customer=adjustment.customer_id,
-        content=content,
+        subject=adjustment.customer_id,
     )
-    if not new:
-        await _require_same(transaction, adjustment, content)
-        return False
+    announced = await announce(database, deed)
+    async with database.transaction() as transaction:
+        if not announced:
+            await _require_same(transaction, adjustment)
+        # The row that decides: a second one with the same key waits here, and then finds it.
+        if not await conclude(transaction, deed, {"points": adjustment.points}):
+            return False
+        await _post(transaction, adjustment, who)
+        return True
+
+
+async def _post(transaction: Transaction, adjustment: Adjustment, who: str) -> None:
+    await transaction.learn({adjustment.tenant})
     entry = Entry(
         key=adjustment.entry_key,
         customer_id=adjustment.customer_id,
@@ -76,15 +87,17 @@ async def adjust(transaction: Transaction, adjustment: Adjustment, who: str) -> 
     postings = [Posting(transaction.names.id(adjustment.tenant), entry)]
     await insert_entries(transaction, postings)
     await move_balances(transaction, postings)
-    return True
 
 
-async def _require_same(transaction: Transaction, adjustment: Adjustment, content: str) -> None:
+async def _require_same(transaction: Transaction, adjustment: Adjustment) -> None:
     rows = await transaction.run(
-        "SELECT subject, content, who FROM audit WHERE key = :key", key=adjustment.entry_key
+        "SELECT subject, content, reason, who FROM audit WHERE key = :key", key=adjustment.entry_key
     )
-    if (rows[0].subject, rows[0].content) != (adjustment.customer_id, content):
+    points = msgspec.json.decode(rows[0].content)["points"]
+    known = Adjustment(adjustment.tenant, rows[0].subject, points, rows[0].reason, adjustment.key)
+    if known != adjustment:
         raise Refused(
             "key_taken",
-            f"the key {adjustment.key} was used by {rows[0].who} for {rows[0].subject}: {rows[0].content}",
+            f"the key {known.key} was used by {rows[0].who} for {known.customer_id}: {points:+d} points, "
+            f"{known.reason}",
         )

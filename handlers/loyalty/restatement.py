@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import msgspec
 from msgspec import Struct
 
 from handlers.loyalty.account_store import Posting
@@ -28,13 +27,13 @@ class _Undo(Exception):
     """Ends a transaction that was only to show what it would do."""
 
 
-async def restate(database: Database, policy: Policy, who: str, *, dry_run: bool) -> AsyncIterator[Restated]:
+async def restate(database: Database, policy: Policy, *, dry_run: bool) -> AsyncIterator[Restated]:
     """Give every order what `policy` entitles it to, then take the policy into force.
 
     Some hundred orders a transaction; begun again after an interruption, it finds the first ones settled.
     Workers must not run with another policy meanwhile: what they touch would go back to theirs.
     """
-    after, count = Key(-1, ""), 0
+    after = Key(-1, "")
     while True:
         restated: list[Restated] = []
         try:
@@ -42,12 +41,10 @@ async def restate(database: Database, policy: Policy, who: str, *, dry_run: bool
                 orders = await _orders_after(transaction, after)
                 postings = await restate_orders(transaction, orders, policy) if orders else []
                 restated = [_told(transaction, posting) for posting in postings]
-                if not dry_run:
-                    count += len(restated)
-                    if not orders:
-                        await _take_into_force(transaction, policy, who, count)
-                else:
+                if dry_run:
                     raise _Undo
+                if not orders:
+                    await record(transaction, policy)
         except _Undo:
             pass
         for each in restated:
@@ -66,17 +63,6 @@ async def _orders_after(transaction: Transaction, after: Key) -> list[Key]:
         limit=ORDERS_A_TRANSACTION,
     )
     return [Key._make(row) for row in rows]
-
-
-async def _take_into_force(transaction: Transaction, policy: Policy, who: str, entries: int) -> None:
-    await record(transaction, policy)
-    await transaction.run(
-        "INSERT INTO audit (key, at, who, action, subject, content) VALUES ('restate:' || "
-        "CAST(:policy AS text) || ':' || CAST({now} AS text), {now}, :who, 'restate', :policy, :content)",
-        who=who,
-        policy=policy.fingerprint,
-        content=msgspec.json.encode({"entries": entries}).decode(),
-    )
 
 
 def _told(transaction: Transaction, posting: Posting) -> Restated:

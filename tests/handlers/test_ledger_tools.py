@@ -1,14 +1,17 @@
 """Adjusting by hand, restating under another policy, explaining and exporting."""
 
+import asyncio
+
 import pytest
 
-from events.failures import Misconfigured, Refused
+from events.failures import Misconfigured, Refused, Unavailable
 from handlers.loyalty.adjustment import Adjustment, adjust
 from handlers.loyalty.explanation import Explanation, explain
 from handlers.loyalty.policy_file import parse_policy
 from handlers.loyalty.policy_history import admit
 from handlers.loyalty.report import ExportedEntry, exported
 from handlers.loyalty.restatement import Restated, restate
+from storage.audit_queries import AuditFilter, read_audit
 from tests.handlers.books import Books
 from tests.handlers.deliveries import TENANT, a_delivery, a_rollback, a_sale
 
@@ -19,12 +22,11 @@ GIFT = Adjustment(TENANT, "anna", -5, "goodwill", "case-1")
 
 
 async def adjusted(books: Books, adjustment: Adjustment) -> bool:
-    async with books.database.transaction() as transaction:
-        return await adjust(transaction, adjustment, "ops")
+    return await adjust(books.database, adjustment, "ops")
 
 
 async def restated(books: Books, *, dry_run: bool = False) -> list[Restated]:
-    return [each async for each in restate(books.database, books.policy, "ops", dry_run=dry_run)]
+    return [each async for each in restate(books.database, books.policy, dry_run=dry_run)]
 
 
 async def explanation(books: Books, id: str) -> Explanation | None:
@@ -65,6 +67,31 @@ async def test_an_adjustment_that_cannot_be_kept_is_refused(books: Books, unfit:
     with pytest.raises(Refused):
         await adjusted(books, unfit)
     assert await books.entries() == []
+
+
+async def test_an_adjustment_is_on_record_first_and_completed_by_the_same_once_more(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise Unavailable("database_unavailable", "the database is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("handlers.loyalty.adjustment._post", broken)
+        with pytest.raises(Unavailable):
+            await adjusted(books, GIFT)
+    assert await books.entries() == []
+    async with books.database.snapshot() as snapshot:
+        (deed,) = [deed async for deed in read_audit(snapshot, AuditFilter())]
+    assert (deed.who, deed.subject, deed.what, deed.outcome) == ("ops", "anna", {"points": -5}, None)
+    with pytest.raises(Refused, match="case-1"):
+        await adjusted(books, GIFT._replace(points=5))
+    assert await adjusted(books, GIFT)
+    assert await books.points() == -5
+
+
+async def test_two_people_with_one_key_post_it_once(books: Books) -> None:
+    assert sorted(await asyncio.gather(*(adjusted(books, GIFT) for _ in range(4)))) == [False] * 3 + [True]
+    assert await books.points() == -5
 
 
 async def test_an_entry_by_hand_that_nobody_made_shows(books: Books) -> None:

@@ -28,9 +28,12 @@ def upgrade() -> None:
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("tenant", KEY, nullable=True),
         sa.Column("subject", KEY, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("result_of", KEY, nullable=True),
         sa.PrimaryKeyConstraint("key"),
     )
+    op.create_index("audit_at", "audit", ["at"], unique=False)
     op.create_table(
         "balances",
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
