@@ -25,10 +25,14 @@ class Refused(Failure):
 class Unavailable(Failure):
     """A dependency did not answer. Wait and try again; never skip, never a dead letter by itself."""
 
-    def __init__(self, reason: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, reason: str, message: str, retry_after: float | None = None, *, sent: bool = False
+    ) -> None:
         super().__init__(reason, message)
         self.retry_after = retry_after
         """Seconds that the dependency asked us to wait, if it said so."""
+        self.sent = sent
+        """The request went out: for all we know it was carried out, and only the answer was lost."""
 
 
 class Misconfigured(Failure):

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
 from events.outcome import Outcome
+from handlers.terms import OnUnknown as OnUnknown
+from handlers.terms import Retry as Retry
 from storage.database import Transaction
 
 
@@ -60,28 +62,19 @@ class Attempt(NamedTuple):
     """The idempotency key: the same for each try, for ever. Pass it to whatever is called."""
 
 
-class Retry(NamedTuple):
-    """When an effect that failed is tried again: full jitter over an exponentially growing wait."""
-
-    attempts: int | None = 8
-    """Tries before the dead letter; None: never dead by counting."""
-    first: float = 1.0
-    """Seconds before the second try, at most."""
-    factor: float = 2.0
-    longest: float = 3600.0
-    """Longest wait, seconds."""
-
-    def wait(self, attempts: int, random: float) -> float:
-        """Seconds after try number `attempts`; `random` in [0, 1)."""
-        try:
-            grown = self.first * self.factor ** (attempts - 1)
-        except OverflowError:  # a float holds no more, and nobody waits so long
-            grown = self.longest
-        return random * min(self.longest, grown)
-
-
 class EffectHandler(Protocol):
-    """Calls the outside world: at least once, with an idempotency key that never changes."""
+    """Calls the outside world: at least once, with an idempotency key that never changes.
+
+    It may have more than is listed here (`handlers.terms.Terms`, docs/delivery.md):
+
+    - `rate: float`: tries begun a second in one worker, at most.
+    - `on_unknown: OnUnknown`: "give_up" makes an effect dead, instead of calling again, when nobody knows
+      whether its call was carried out: for channels that know no idempotency key.
+    - `after: Collection[str]`: handlers that must have settled the same event first.
+    - `dependency(event) -> str`: what a call for this event depends on, such as a channel's name; without
+      it, the handler's own name. Each dependency has a circuit breaker. Must be quick and pure, from a
+      small set.
+    """
 
     name: str
 
@@ -99,7 +92,8 @@ class EffectHandler(Protocol):
         """Whether an effect row is stored for this event at all. Must be quick and pure."""
 
     async def run(self, attempt: Attempt) -> Skipped | Deferred | None:
-        """Do it. Raise Refused to give up at once, anything else to be tried again by schedule."""
+        """Do it. Raise Refused to give up at once, Unavailable when the dependency did not answer; it and
+        anything else is tried again by schedule."""
 
 
 class Observer(Protocol):

@@ -15,8 +15,8 @@ MAY_IMPORT = {
     "storage": {"events"},
     "ingress": {"events", "broker"},
     "handlers": {"events", "storage"},
-    # Of the handlers it knows their protocol alone: which ones there are is no business of the worker.
-    "consumer": {"events", "broker", "storage", "handlers.protocol"},
+    # Of the handlers it knows their protocol and terms: which ones there are is no business of the worker.
+    "consumer": {"events", "broker", "storage", "handlers.protocol", "handlers.terms"},
     "reconcile": {"events", "broker", "storage", "handlers"},
     "traffic": {"events"},
     "cli": {
