@@ -43,6 +43,7 @@ class Batch:
         """Effect handlers that have new work."""
         self.letters: list[Letter] = []
         self.notes = transaction.notes
+        self.oddities = transaction.oddities
 
     async def settle(self, topic: str, next_offsets: Mapping[int, int]) -> None:
         """Do all of it. Raises Unavailable or Misconfigured: then roll back and settle the batch anew."""

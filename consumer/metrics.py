@@ -20,6 +20,12 @@ class WorkerMetrics:
         self.letters = Counter(
             "redemptions_dead_letters_total", "Dead letters stored", ["handler", "reason"], registry=registry
         )
+        self.oddities = Counter(
+            "redemptions_oddities_total",
+            "What handlers found odd about events and settled by their own rules",
+            ["handler", "what"],
+            registry=registry,
+        )
         self.attempts = Counter(
             "redemptions_attempts_total", "Tries at effects", ["handler", "result"], registry=registry
         )

@@ -53,6 +53,8 @@ class Reporter:
                 self._metrics.ignored.labels(self._type_label(item.meaning.type)).inc()
         for (name, result), count in results.items():
             self._metrics.results.labels(name, result).inc(count)
+        for oddity, count in Counter(batch.oddities).items():
+            self._metrics.oddities.labels(*oddity).inc(count)
         for letter in batch.letters:
             self._metrics.letters.labels(letter.handler or "", letter.reason).inc()
             log.warning(

@@ -30,6 +30,14 @@ class Note(NamedTuple):
     text: str
 
 
+class Oddity(NamedTuple):
+    """Something odd that a transactional handler met and settled by its own rules. Counted in the metrics:
+    both words come from lists of our own, never from an event."""
+
+    handler: str
+    what: str
+
+
 class Transaction:
     """An open transaction: everything a handler may do to the database, and nothing else."""
 
@@ -39,6 +47,7 @@ class Transaction:
         self.dialect = connection.dialect.name
         self.names = Names({})
         self.notes: list[Note] = []
+        self.oddities: list[Oddity] = []
 
     async def run(self, sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row[Any]]:
         """Run one statement and return its rows ([] if it returns none).
@@ -66,13 +75,14 @@ class Transaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that is undone alone when it raises, with what it noted and the names it learned."""
-        names, notes = self.names, len(self.notes)
+        names, notes, oddities = self.names, len(self.notes), len(self.oddities)
         try:
             async with self.connection.begin_nested():
                 yield
         except BaseException:
             self.names = names
             del self.notes[notes:]
+            del self.oddities[oddities:]
             raise
 
     async def learn(self, words: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from handlers.loyalty.details import parsed
 from handlers.loyalty.entitlement import Entitlement, Member, entitlement
 from handlers.loyalty.fact_store import Key, members_of_orders
 from handlers.loyalty.facts import Facts
+from handlers.loyalty.oddities import conflicting
 from handlers.loyalty.policy import Policy, Rounding, Version
 from handlers.loyalty.reckoning import Number, Reckoning, excluded
 from handlers.loyalty.report import ReportedEntry, entries
@@ -91,6 +92,8 @@ def _known(facts: Facts) -> dict[str, Any]:
     }
     if facts.details is not None:
         told["details"] = parsed(facts.details)
+    if facts.conflicts:
+        told["conflicts"] = conflicting(facts.conflicts)
     return told
 
 

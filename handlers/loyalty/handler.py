@@ -6,11 +6,12 @@ from events.event import Kind, RedemptionEvent
 from events.failures import Refused
 from handlers.loyalty.fact_store import Key, Learned, learn
 from handlers.loyalty.facts import Facts, merge
+from handlers.loyalty.oddities import oddities
 from handlers.loyalty.policy import STANDARD, Policy
 from handlers.loyalty.reading import read
 from handlers.loyalty.settlement import Settled, settle_orders
 from handlers.protocol import Skipped, Verdicts
-from storage.database import Note, Transaction
+from storage.database import Note, Oddity, Transaction
 
 ANONYMOUS = Skipped("anonymous")
 
@@ -35,6 +36,7 @@ class Loyalty:
         learned = await learn(transaction, told)
         settled = await settle_orders(transaction, learned, self._policy)
         transaction.notes += _notes(settled, transaction)
+        transaction.oddities += [Oddity(self.name, what) for what in oddities(learned, self._policy)]
         anonymous = _anonymous(learned, settled)
         return refused | {
             index: ANONYMOUS

@@ -58,7 +58,7 @@ def reckon(deciding: Facts, live: Sequence[Facts], policy: Policy) -> Reckoning:
     if version is None:
         return Reckoning(None, None, earnings=_earnings(deciding, live, policy, 0))
     gift = _gift(live) if version.gift_credits_count else 0
-    base = _base(version, deciding, gift)
+    base = base_of(version, deciding, gift)
     below = version.minimum_order > 0 and (deciding.base or 0) + gift < version.minimum_order
     rated = 0 if below or base is None else _rated(version, base)
     multiplier = _multiplier(version, live) if version.multipliers else None
@@ -92,7 +92,8 @@ def _rated(version: Version, base: Number) -> Number:
     return _simple(Fraction(base) * version.points / version.every)
 
 
-def _base(version: Version, deciding: Facts, gift: int) -> Number | None:
+def base_of(version: Version, deciding: Facts, gift: int = 0) -> Number | None:
+    """What the points are for, in the unit of the policy's base; None if it is not known."""
     match version.base:
         case Base.TOTAL_AMOUNT:
             return None if deciding.base is None else deciding.base + gift

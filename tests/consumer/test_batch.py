@@ -209,3 +209,13 @@ async def test_no_mark_of_a_savepoint_that_was_undone_is_kept(bench: Bench, log:
     await log.append(TOPIC, a_success("r_1"))
     await bench.settle_all()
     assert await bench.scalar("SELECT count(*) FROM names WHERE name = 'ephemeral'") == 0
+
+
+async def test_what_the_ledger_finds_odd_is_a_metric_once_committed(bench: Bench, log: ScriptedLog) -> None:
+    await log.append(TOPIC, a_success(total=900))
+    await log.append(TOPIC, a_success(total=1000))
+    await log.append(TOPIC, a_success("r_2", total=-5))
+    await bench.settle_all()
+    odd = {"handler": "loyalty", "what": "conflict_total_amount"}
+    assert bench.metric("oddities_total", **odd) == 1
+    assert bench.metric("oddities_total", **odd | {"what": "negative_base"}) == 1

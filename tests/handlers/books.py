@@ -17,6 +17,7 @@ class Books:
         self.database = database
         self.policy = STANDARD
         self.notes: list[str] = []
+        self.oddities: list[str] = []
         self._tenants = 0
 
     def another_tenant(self) -> str:
@@ -29,6 +30,7 @@ class Books:
         async with self.database.transaction() as transaction:
             verdicts = await Loyalty(self.policy).apply(events, transaction)
             self.notes += [note.text for note in transaction.notes]
+            self.oddities += [what for _, what in transaction.oddities]
         return verdicts
 
     async def points(self, customer: str = "anna", tenant: str = TENANT) -> int:

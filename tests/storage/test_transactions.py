@@ -8,7 +8,7 @@ from events.failures import Misconfigured, Unavailable
 from events.runtime import SystemRuntime
 from storage import connect as connecting
 from storage.connect import connect
-from storage.database import Database, Note
+from storage.database import Database, Note, Oddity
 from storage.rows import Rows
 from tests.services.databases import prepared, scalar
 
@@ -27,9 +27,10 @@ async def test_a_savepoint_that_is_undone_forgets_names_and_notes(database: Data
             async with transaction.savepoint():
                 await transaction.learn(["new"])
                 transaction.notes.append(Note("default", "r_1", "+1"))
+                transaction.oddities.append(Oddity("loyalty", "negative_base"))
                 raise ValueError("no")
         assert transaction.names.find("new") is None
-        assert transaction.notes == []
+        assert (transaction.notes, transaction.oddities) == ([], [])
         await transaction.learn(["other", "new"])
         assert transaction.names.id("new") != transaction.names.id("other")
 
