@@ -32,6 +32,7 @@ COMMANDS = {
     "ledger": "cli.ledger",
     "loyalty": "cli.loyalty",
     "effects": "cli.effects",
+    "handlers": "cli.handlers",
     "dead-letters": "cli.dead_letters",
     "audit": "cli.audit",
     "reconcile": "cli.reconcile",

@@ -11,8 +11,11 @@ from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.policy import Policy
 from handlers.protocol import Handlers
 from handlers.record import Record
+from storage.handler_states import DECODING
 
 ENTRY_POINTS = "redemptions.handlers"
+RESERVED = (DECODING, "dead-letter-topic")
+"""What stands in place of a handler's name elsewhere."""
 
 
 def load_handlers(
@@ -43,6 +46,8 @@ def _made(path: str) -> Any:
 def _chosen(made: list[Any], only: list[str]) -> list[Any]:
     names = [handler.name for handler in made]
     for name in names:
+        if name in RESERVED:
+            raise Misconfigured("handlers", f"the name {name} is not free for a handler: choose another")
         if names.count(name) > 1:
             raise Misconfigured("handlers", f"two handlers have the name {name}")
     for name in only:

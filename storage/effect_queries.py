@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from storage.database import Transaction
+from storage.handler_states import STOPPED
 from storage.schema import State
 
 
@@ -26,11 +27,26 @@ async def count_effects(transaction: Transaction) -> dict[str, int]:
     return {state.name.lower(): found.get(state, 0) for state in State}
 
 
-async def work_remains(transaction: Transaction, within_ms: int) -> bool:
-    """Whether a pending effect is leased now or falls due within that time. Asks, never counts."""
+async def counts_by_handler(transaction: Transaction, state: State) -> dict[str, int]:
+    """How many effects of each handler are PENDING or DEAD: the states that have a partial index."""
     rows = await transaction.run(
-        f"SELECT EXISTS (SELECT 1 FROM effects WHERE state = {State.PENDING} "
-        "AND (leased_until > {now} OR due_at <= {now} + CAST(:within AS bigint))) AS remains",
+        f"SELECT handler, count(*) AS effects FROM effects WHERE state = {int(state)} GROUP BY handler"
+    )
+    return {transaction.names.word(row.handler): row.effects for row in rows}
+
+
+async def work_remains(transaction: Transaction, within_ms: int) -> bool:
+    """Whether a pending effect is leased now or falls due within that time. Asks, never counts.
+
+    Those of a handler that stands still are not due, whenever they would be.
+    """
+    rows = await transaction.run(
+        # Handler by handler: an index finds one that is due, among however many that stand still.
+        f"SELECT EXISTS (SELECT 1 FROM names n WHERE n.id NOT IN ({STOPPED}) AND EXISTS ("
+        f"SELECT 1 FROM effects e WHERE e.handler = n.id AND e.state = {State.PENDING} "
+        "AND e.due_at <= {now} + CAST(:within AS bigint))) "
+        f"OR EXISTS (SELECT 1 FROM effects WHERE state = {State.PENDING} AND leased_until > {{now}}) "
+        "AS remains",
         within=within_ms,
     )
     return bool(rows[0].remains)

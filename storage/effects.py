@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from storage.database import Transaction
+from storage.handler_states import STOPPED
 from storage.rows import Rows
 from storage.schema import State
 
@@ -141,7 +142,8 @@ async def delete_effects(transaction: Transaction, marks: Iterable[Mark]) -> Non
 async def lease_due(
     transaction: Transaction, handler: int, owner: str, limit: int, seconds: float, *, take_over: bool = True
 ) -> list[Lease]:
-    """Lease up to `limit` due effects of a handler, the longest due first. Counts the attempt.
+    """Lease up to `limit` due effects of a handler, the longest due first; none while it stands still.
+    Counts the attempt.
 
     Rows that another worker is claiming right now are passed over, not waited for. `take_over`: those with
     an expired lease count as due.
@@ -153,6 +155,7 @@ async def lease_due(
     rows = await transaction.run(
         "WITH r AS MATERIALIZED (SELECT tenant, redemption_id, handler, kind FROM effects "
         f"WHERE handler = :handler AND state = {State.PENDING} AND due_at <= {{now}} "
+        f"AND :handler NOT IN ({STOPPED}) "
         f"AND (leased_until IS NULL {expired}) ORDER BY due_at LIMIT :limit {skip}) "
         "UPDATE effects SET attempts = effects.attempts + 1, lease_number = effects.lease_number + 1, "
         "lease_owner = CAST(:owner AS text), leased_until = {now} + CAST(:lease AS bigint) FROM r "

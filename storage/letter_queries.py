@@ -61,3 +61,11 @@ async def count_letters(transaction: Transaction) -> dict[str, int]:
     rows = await transaction.run("SELECT state, count(*) AS letters FROM dead_letters GROUP BY state")
     found = {row.state: row.letters for row in rows}
     return {state.name.lower(): found.get(state, 0) for state in LetterState}
+
+
+async def count_unread(transaction: Transaction) -> int:
+    """How many open letters are of records that no handler could run for."""
+    rows = await transaction.run(
+        f"SELECT count(*) AS letters FROM dead_letters WHERE state = {LetterState.OPEN} AND handler IS NULL"
+    )
+    return int(rows[0].letters)

@@ -269,3 +269,15 @@ policies = Table(
     Column("admitted_at", BigInteger, nullable=False),
 )
 """Every points policy that was in force, the latest by `admitted_at`, as JSON."""
+
+handler_states = Table(
+    "handler_states",
+    metadata,
+    Column("handler", Key, primary_key=True),
+    Column("standing", SmallInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("allowance", BigInteger, nullable=False),
+)
+"""Handlers that were paused, halted or resumed (storage.handler_states); all others run."""

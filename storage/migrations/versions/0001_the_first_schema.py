@@ -155,6 +155,16 @@ def upgrade() -> None:
         sqlite_where=sa.text("parent_id IS NOT NULL"),
     )
     op.create_table(
+        "handler_states",
+        sa.Column("handler", KEY, nullable=False),
+        sa.Column("standing", sa.SmallInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("allowance", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("handler"),
+    )
+    op.create_table(
         "names",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("name", KEY, nullable=False),
