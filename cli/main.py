@@ -36,6 +36,7 @@ COMMANDS = {
     "dead-letters": "cli.dead_letters",
     "audit": "cli.audit",
     "reconcile": "cli.reconcile",
+    "contract": "cli.contract",
     "topics": "cli.topics",
     "db": "cli.db",
     "config": "cli.config",

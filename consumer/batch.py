@@ -86,7 +86,8 @@ class Batch:
         return {index: mark for index, mark in asked.items() if self._wants(handler, index)}
 
     def _wants(self, handler: EffectHandler, index: int) -> bool:
-        _, _, event, replay = self._items[index]
+        item = self._items[index]
+        event, replay = item.meaning, item.replay
         if replay and replay.handler:
             return True  # it did want this one, and an operator asks for it
         try:

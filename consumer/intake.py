@@ -8,7 +8,8 @@ import structlog
 
 from broker.protocols import Consumer, Record
 from consumer.committer import OffsetCommitter
-from consumer.item import Item, read_item
+from consumer.drift import DriftWatch
+from consumer.item import Item
 from consumer.placement import start_of
 from consumer.places import Places
 from consumer.progress import Progress
@@ -47,6 +48,7 @@ class Intake:
         config: IntakeConfig,
         places: Places,
         committer: OffsetCommitter,
+        drift: DriftWatch,
         progress: Progress,
         patience: Patience,
     ) -> None:
@@ -55,6 +57,7 @@ class Intake:
         self._config = config
         self._places = places
         self._committer = committer
+        self._drift = drift
         self._progress = progress
         self._patience = patience
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
@@ -96,7 +99,7 @@ class Intake:
         except Misconfigured:
             self._places.lose()  # one partition's place is no more: place all anew, which says which
             raise
-        items = [read_item(record, self._config.group) for record in records]
+        items = self._drift.read(records, self._config.group)
         next_offsets = {record.partition: record.next_offset for record in records}
         self._places.note_fetched(epoch, life, next_offsets)
         return Fetched(epoch, life, items, next_offsets)

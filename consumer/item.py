@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from broker.protocols import Record
 from consumer.letter_record import original_headers
 from events.decode import decode
+from events.drift import Drift
 from events.event import Ignored, RedemptionEvent
 from events.failures import Malformed
 from storage.payloads import Payload
@@ -23,6 +25,10 @@ REPLAY_GROUP = "redemptions-replay-group"
 REPLAY_LETTER = "redemptions-replay-letter"
 REPLAY_GENERATION = "redemptions-replay-generation"
 REPLAY_HANDLER = "redemptions-replay-handler"
+
+
+Decode = Callable[[bytes, str], RedemptionEvent | Ignored]
+"""From a body and its tenant to its meaning; raises Malformed."""
 
 
 class Replay(NamedTuple):
@@ -45,6 +51,8 @@ class Item(NamedTuple):
     tenant: str
     meaning: RedemptionEvent | Ignored | Malformed | ForOthers
     replay: Replay | None
+    drift: tuple[Drift, ...] = ()
+    """What in it is undocumented, as far as somebody looked."""
 
     def addresses(self, handler: str) -> bool:
         """Whether this handler is meant: a replay is for the one that failed."""
@@ -61,7 +69,7 @@ class Item(NamedTuple):
         return self.meaning if isinstance(self.meaning, RedemptionEvent) else None
 
 
-def read_item(record: Record, group: str) -> Item:
+def read_item(record: Record, group: str, decode: Decode = decode) -> Item:
     """Never raises, whatever the record holds: what is wrong with it is its meaning."""
     tenant = _text(record, "tenant") or DEFAULT_TENANT
     fit_tenant = tenant if TENANT.fullmatch(tenant) else DEFAULT_TENANT

@@ -20,6 +20,12 @@ class WorkerMetrics:
         self.letters = Counter(
             "redemptions_dead_letters_total", "Dead letters stored", ["handler", "reason"], registry=registry
         )
+        self.drift = Counter(
+            "redemptions_contract_drift_total",
+            "Undocumented event types, top-level keys and words of closed lists",
+            ["kind", "place", "seen"],
+            registry=registry,
+        )
         self.oddities = Counter(
             "redemptions_oddities_total",
             "What handlers found odd about events and settled by their own rules",

@@ -8,6 +8,7 @@ import structlog
 from consumer.batch import Batch
 from consumer.item import ForOthers, Item
 from consumer.metrics import WorkerMetrics
+from events.drift import plain_type
 from events.event import Ignored
 from events.failures import Malformed
 from events.ids import customer_ids, first_fit
@@ -50,7 +51,7 @@ class Reporter:
             self._metrics.records.labels(meaning).inc(count)
         for item in items:
             if isinstance(item.meaning, Ignored):
-                self._metrics.ignored.labels(self._type_label(item.meaning.type)).inc()
+                self._metrics.ignored.labels(self._type_label(plain_type(item.meaning.type))).inc()
         for (name, result), count in results.items():
             self._metrics.results.labels(name, result).inc(count)
         for oddity, count in Counter(batch.oddities).items():

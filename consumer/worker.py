@@ -10,6 +10,7 @@ from broker.protocols import Consumer
 from consumer.batch import Batch
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
+from consumer.drift import DriftWatch
 from consumer.intake import Fetched, Intake, IntakeConfig
 from consumer.metrics import WorkerMetrics
 from consumer.places import Places
@@ -60,7 +61,10 @@ class Worker:
         self._patience = patience = Patience(progress, runtime)
         intake = IntakeConfig(config.group, config.topic, config.max_records)
         self._committer = OffsetCommitter(consumer, patience)
-        self._intake = Intake(consumer, database, intake, self._places, self._committer, progress, patience)
+        self._drift = DriftWatch(metrics)
+        self._intake = Intake(
+            consumer, database, intake, self._places, self._committer, self._drift, progress, patience
+        )
         self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)
         self._released = 0
@@ -131,6 +135,7 @@ class Worker:
         self._places.note_settled(fetched.epoch, fetched.life, fetched.next_offsets)
         for name in batch.pending & self._deliveries.keys():
             self._deliveries[name].wake()
+        self._drift.settled(fetched.items)
         self._reporter.settled(fetched.items, batch, began)
 
     async def _store(self, fetched: Fetched) -> Batch | None:
@@ -147,6 +152,7 @@ class Worker:
                 return None
             batch = Batch(fetched.items, self._handlers, group, transaction)
             await batch.settle(topic, fetched.next_offsets)
+            await self._drift.store(transaction, fetched.items)
         return batch
 
     async def _release(self) -> None:

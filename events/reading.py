@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from events.documented import KnownBody
 from events.failures import Malformed
 from events.payload import Body
 
@@ -40,6 +41,7 @@ def _no_number(constant: str) -> NoReturn:
 
 
 _decoder = msgspec.json.Decoder(Body, float_hook=_decimal)
+_close_decoder = msgspec.json.Decoder(KnownBody, float_hook=_decimal)
 _whole_decoder = msgspec.json.Decoder(float_hook=_decimal)
 
 
@@ -59,6 +61,15 @@ def read(body: bytes) -> Body:
         return _read_leniently(text)
     except RecursionError:
         raise _too_deep() from None
+
+
+def read_closely(body: bytes) -> Body:
+    """The same payload; it is a KnownBody if nothing that those look at is undocumented."""
+    try:
+        body.decode()
+        return _close_decoder.decode(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return read(body)
 
 
 def read_whole(body: bytes) -> dict[str, Any]:

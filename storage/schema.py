@@ -261,6 +261,21 @@ audit = Table(
 is JSON. Append-only."""
 Index("audit_at", audit.c.at)
 
+drift = Table(
+    "drift",
+    metadata,
+    Column("kind", Key, primary_key=True),
+    Column("place", Key, primary_key=True),
+    Column("seen", Key, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("structure", Text, nullable=False),
+    Column("first_seen", BigInteger, nullable=False),
+)
+"""What was delivered beyond the documented contract, an example of each: where, and its structure as JSON."""
+
 policies = Table(
     "policies",
     metadata,

@@ -13,7 +13,7 @@ KEPT, UNDONE, REFUSED = "r_kept", "r_undone", "r_refused"
 BODIES = [
     *in_all_shapes(sale(KEPT, "cust_kept")),
     body(sale(UNDONE, "cust_undone")),
-    body(sale(REFUSED, "cust_refused") | {"order": {"total_amount": 10.5}}),
+    body(sale(REFUSED, "cust_refused") | {"order": {"total_amount": 10.5}, "wallet": {"owner": "Anna"}}),
     b'{"torn \x1b[2J\x1b]0;owned\x07',
 ]
 

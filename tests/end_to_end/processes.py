@@ -88,6 +88,15 @@ class Running:
         finally:
             connection.close()
 
+    def metrics(self) -> str:
+        """What /metrics answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def probe_until_answered(self, what: str) -> int:
         return int(until(lambda: self.probe(what), f"{self._out.name} answers"))
 
@@ -187,6 +196,10 @@ class Site:
             check=False,
         )
         return Answer(ended.returncode, ended.stdout, ended.stderr)
+
+    def metrics(self) -> str:
+        """Of all processes that serve."""
+        return "".join(running.metrics() for running in self._running if not running.has_ended())
 
     def wait_idle(self, seconds: float = 60) -> None:
         answer = self.ask("status", "--wait-idle", str(seconds))

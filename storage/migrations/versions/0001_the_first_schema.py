@@ -207,6 +207,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "redemption_id", "kind"),
     )
     op.create_table(
+        "drift",
+        sa.Column("kind", KEY, nullable=False),
+        sa.Column("place", KEY, nullable=False),
+        sa.Column("seen", KEY, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("structure", sa.Text(), nullable=False),
+        sa.Column("first_seen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "place", "seen"),
+    )
+    op.create_table(
         "policies",
         sa.Column("fingerprint", KEY, nullable=False),
         sa.Column("document", sa.Text(), nullable=False),

@@ -1,0 +1,87 @@
+"""Watches for what Voucherify has not documented: counts it, and keeps one example of each kind.
+
+Every redemption event is checked by the decoder for other keys and for unknown words of the lists that matter
+most. A close look costs as much again as the whole decoding, so a batch has so many of them: when traffic is
+slow every event gets one, when all of it drifts at full speed the counts are a sample.
+"""
+
+from collections.abc import Sequence
+
+from broker.protocols import Record
+from consumer.item import Item, read_item
+from consumer.metrics import WorkerMetrics
+from events.decode import interpret
+from events.documented import KnownBody
+from events.drift import OTHER, Drift, drift_in, skeleton
+from events.event import Ignored, RedemptionEvent
+from events.reading import read_closely, read_whole
+from storage.database import Transaction
+from storage.drift import Example, keep_examples
+
+ALWAYS = 20
+"""Events of a batch that get a close look in any case."""
+AT_MOST = 100
+"""Close looks in a batch."""
+MOST_KINDS = 100
+"""Told apart by a process; a sender that invents more must not fill the memory or the metrics."""
+
+
+class DriftWatch:
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._counter = metrics.drift
+        self._known: set[Drift] = set()
+        self._kept: set[Drift] = set()
+        """Kinds whose example is in the database."""
+        self._looks = 0
+        self._found: Sequence[Drift] = ()
+
+    def read(self, records: Sequence[Record], group: str) -> list[Item]:
+        """The records of a batch as items."""
+        self._looks = AT_MOST
+        return [self._read(record, group) for record in records]
+
+    async def store(self, transaction: Transaction, items: Sequence[Item]) -> None:
+        """Keep an example of each kind that is new to us."""
+        examples: dict[Drift, Example] = {}
+        for item in items:
+            for drift in item.drift:
+                if drift not in self._kept and drift not in examples:
+                    examples[drift] = _example(item)
+        if examples:
+            await keep_examples(transaction, examples)
+
+    def settled(self, items: Sequence[Item]) -> None:
+        """Count, after the commit."""
+        for item in items:
+            for drift in item.drift:
+                self._kept.add(drift)
+                self._counter.labels(*drift).inc()
+
+    def _read(self, record: Record, group: str) -> Item:
+        self._found = ()
+        item = read_item(record, group, self._decode)
+        return item._replace(drift=tuple(self._found)) if self._found else item
+
+    def _decode(self, body: bytes, tenant: str) -> RedemptionEvent | Ignored:
+        content = read_closely(body)
+        event = interpret(content, tenant, body)
+        if type(content) is not KnownBody or self._looks > AT_MOST - ALWAYS:
+            self._look(body, event)
+        return event
+
+    def _look(self, body: bytes, event: RedemptionEvent | Ignored) -> None:
+        if self._looks > 0:
+            self._looks -= 1
+            self._found = list(dict.fromkeys(self._bounded(drift) for drift in drift_in(body, event)))
+
+    def _bounded(self, drift: Drift) -> Drift:
+        if drift not in self._known:
+            if len(self._known) >= MOST_KINDS:
+                return drift._replace(seen=OTHER)
+            self._known.add(drift)
+        return drift
+
+
+def _example(item: Item) -> Example:
+    topic, partition, offset, *_ = item.record
+    return Example(item.tenant, topic, partition, offset, skeleton(read_whole(item.record.value)))
