@@ -18,13 +18,6 @@ MAY_IMPORT = {
     "handlers": {"events", "storage"},
     # With it users test their handlers on the worker's own code. The product never imports it.
     "handlers.testing": {"events", "storage", "broker", "handlers.protocol", "handlers.terms", "consumer"},
-        "events",
-        "storage",
-        "handlers.protocol",
-        "handlers.terms",
-        "broker.protocols",
-        "consumer",
-    },
     # Of the handlers it knows their protocol and terms: which ones there are is no business of the worker.
     "consumer": {"events", "broker", "storage", "handlers.protocol", "handlers.terms"},
     "reconcile": {"events", "broker", "storage", "handlers"},
