@@ -26,7 +26,10 @@ class Record(NamedTuple):
 
     def header(self, name: str) -> bytes | None:
         """The last header of this name: Kafka allows several, the last writer's counts."""
-        return next((value for key, value in reversed(self.headers) if key == name), None)
+        for key, value in reversed(self.headers):
+            if key == name:
+                return value
+        return None
 
 
 class TooLarge(Exception):

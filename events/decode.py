@@ -50,7 +50,7 @@ def _is_test_send(delivery: Delivery) -> bool:
 
 def _is_zero(id: Leaf) -> bool:
     """Whether nothing but zeros follows the id's prefix, as in `r_000000000000000000`."""
-    if not isinstance(id, str):
+    if not isinstance(id, str) or id[-1:] not in ("0", "-"):
         return False
     digits = id.rpartition("_")[2].replace("-", "")
     return digits != "" and not digits.strip("0")

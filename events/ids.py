@@ -18,8 +18,11 @@ def is_fit(value: Leaf) -> TypeGuard[str]:
     return (
         isinstance(value, str)
         and 0 < len(value) <= LONGEST_ID
-        and _UNFIT.search(value) is None
-        and (value.isascii() or len(value.encode()) <= LONGEST_ID)
+        # Nearly every id is plain ASCII, and then this is all there is to look for.
+        and (
+            (value.isascii() and value.isprintable())
+            or (_UNFIT.search(value) is None and len(value.encode()) <= LONGEST_ID)
+        )
     )
 
 

@@ -50,15 +50,16 @@ def read(body: bytes) -> Body:
 
     Of duplicate keys the last wins, in both readings.
     """
-    try:
-        # msgspec passes over strings that no struct names without looking at their bytes.
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise Malformed("not_utf8", "the body is not UTF-8") from None
+    # msgspec passes over strings that no struct names without looking at their bytes.
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            raise Malformed("not_utf8", "the body is not UTF-8") from None
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError:
-        return _read_leniently(text)
+        return _read_leniently(body.decode())
     except RecursionError:
         raise _too_deep() from None
 

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, text
+from sqlalchemy import CursorResult, Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.failures import Unavailable
@@ -55,20 +57,53 @@ class Transaction:
         `{rows}` in the statement stands for `rows`, `{now}` for the database's clock in milliseconds,
         `{lock}` for what locks the rows a SELECT reads (SQLite's one writer needs nothing).
         """
-        if rows is not None:
-            sql = sql.replace("{rows}", rows.source(self.dialect))
-            parameters |= rows.parameters(self.dialect)
-        result = await self.connection.execute(text(self._spoken(sql)), parameters)
-        return result.all() if result.returns_rows else []
+        sql = self._spoken(sql)
+        if rows is None:
+            return _all(await self.connection.execute(_text(sql), parameters))
+        if self.dialect == "postgresql":
+            source, arrays = rows.arrays()
+            return _all(
+                await self.connection.execute(_text(sql.replace("{rows}", source)), parameters | arrays)
+            )
+        found: list[Row[Any]] = []
+        for piece, values in rows.pieces(sql, parameters):
+            found += _all(await self.connection.exec_driver_sql(piece, values))
+        return found
+
+    async def insert_absent(self, table: str, rows: Rows, key: int) -> set[tuple[Any, ...]]:
+        """Insert the rows that are new by their first `key` columns; returns the keys that were there.
+
+        `rows` must be sorted, each key once: that is the order in which the new ones are locked.
+        """
+        names = ", ".join(rows.columns)
+        picked = ", ".join(f"r.{name}" for name in rows.columns)
+        insert = f"INSERT INTO {table} ({names}) SELECT {picked} FROM {{rows}} WHERE true"
+        columns = dict(islice(rows.columns.items(), key))
+        if self.dialect == "postgresql":
+            new = await self.run(f"{insert} ON CONFLICT DO NOTHING RETURNING {', '.join(columns)}", rows)
+            if len(new) == len(rows):
+                return set()
+            return {tuple(row[:key]) for row in rows.rows}.difference(map(tuple, new))
+        # The only writer may ask first. Told of each new row, it would take the interpreter's lock for each.
+        same = " AND ".join(f"t.{name} = r.{name}" for name in columns)
+        found = await self.run(
+            f"SELECT {', '.join(f'r.{name}' for name in columns)} "
+            f"FROM {{rows}} CROSS JOIN {table} t WHERE {same}",
+            Rows(columns, [row[:key] for row in rows.rows]),
+        )
+        known = set(map(tuple, found))
+        if fresh := [row for row in rows.rows if row[:key] not in known] if known else rows.rows:
+            await self.run(insert, Rows(rows.columns, fresh))
+        return known
 
     async def run_each(self, sql: str, rows: list[dict[str, Any]]) -> None:
         """Run a statement for each of `rows` in one call, binary columns allowed."""
         if rows:
-            await self.connection.execute(text(self._spoken(sql)), rows)
+            await self.connection.execute(_text(self._spoken(sql)), rows)
 
     async def stream(self, sql: str, **parameters: Any) -> AsyncIterator[Row[Any]]:
         """The rows of a statement without holding them all in memory."""
-        async with self.connection.stream(text(self._spoken(sql)), parameters) as result:
+        async with self.connection.stream(_text(self._spoken(sql)), parameters) as result:
             async for row in result:
                 yield row
 
@@ -153,3 +188,12 @@ SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {"sqlite_begin": "BEGIN"},
 }
+
+
+@lru_cache(maxsize=512)
+def _text(sql: str) -> TextClause:
+    return text(sql)
+
+
+def _all(result: CursorResult[Any]) -> Sequence[Row[Any]]:
+    return result.all() if result.returns_rows else []

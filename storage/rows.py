@@ -1,19 +1,24 @@
 """A set of rows as the parameters of one statement, so that a batch costs no round trip per row.
 
-PostgreSQL takes one array a column (`unnest`), SQLite one JSON array of rows (`json_each`). Binary columns
-do not fit in JSON: flat inserts of those use executemany.
+PostgreSQL takes one array a column (`unnest`). SQLite takes `VALUES` of so many places: twice as fast as
+taking rows out of JSON, and unlike executemany it lets go of the interpreter's lock once, not for each row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
 
-import msgspec
+MOST_PLACES = 32_766
+"""Parameters of one statement that any SQLite of these years takes."""
+PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
 class Rows:
     """Rows to join or insert, named `r` in the statement: `INSERT ... SELECT r.a FROM {rows}`.
 
-    `columns` maps a column's name to its PostgreSQL type (`text`, `bigint`, `smallint`, `boolean`).
+    `columns` maps a column's name to its PostgreSQL type (`text`, `bigint`, `smallint`, `boolean`, `bytea`).
     """
 
     def __init__(self, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
@@ -23,20 +28,60 @@ class Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def source(self, dialect: str) -> str:
-        """The FROM item, for `{rows}` in a statement."""
-        if dialect == "postgresql":
-            arrays = ", ".join(f"CAST(:rows_{name} AS {type_}[])" for name, type_ in self.columns.items())
-            return f"unnest({arrays}) AS r({', '.join(self.columns)})"
-        picked = ", ".join(f"value->>{place} AS {name}" for place, name in enumerate(self.columns))
-        return f"(SELECT {picked} FROM json_each(:rows)) AS r"
+    def arrays(self) -> tuple[str, dict[str, Any]]:
+        """For PostgreSQL: the FROM item that stands for `{rows}`, and its parameters."""
+        columns = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.columns)
+        return _unnest(tuple(self.columns.items())), {
+            f"rows_{name}": list(column) for name, column in zip(self.columns, columns, strict=True)
+        }
 
-    def parameters(self, dialect: str) -> dict[str, Any]:
-        if dialect == "postgresql":
-            if not self.rows:
-                return {f"rows_{name}": [] for name in self.columns}
-            return {
-                f"rows_{name}": column
-                for name, column in zip(self.columns, map(list, zip(*self.rows, strict=True)), strict=True)
-            }
-        return {"rows": msgspec.json.encode(self.rows).decode()}
+    def pieces(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """For SQLite: the statements, each with its parameters by place, that do `sql` to all the rows.
+
+        Sizes are powers of two, so that few different statements are ever prepared.
+        """
+        names = tuple(self.columns)
+        if not self.rows:
+            yield _Values.of(sql, names, 0).filled((), parameters)
+        start, size = 0, 1 << (MOST_PLACES // len(names)).bit_length() - 1
+        while start < len(self.rows):
+            while size > len(self.rows) - start:
+                size //= 2
+            yield _Values.of(sql, names, size).filled(self.rows[start : start + size], parameters)
+            start += size
+
+
+class _Values(NamedTuple):
+    """A statement for SQLite, and the names of the parameters before and after those of the rows."""
+
+    sql: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    @staticmethod
+    @lru_cache(maxsize=512)
+    def of(sql: str, columns: tuple[str, ...], size: int) -> "_Values":
+        before, _, after = sql.partition("{rows}")
+        names = [tuple(PARAMETER.findall(part)) for part in (before, after)]
+        before, after = (PARAMETER.sub("?", part) for part in (before, after))
+        return _Values(f"{before}{_values(columns, size)}{after}", *names)
+
+    def filled(
+        self, rows: Sequence[Sequence[Any]], parameters: Mapping[str, Any]
+    ) -> tuple[str, tuple[Any, ...]]:
+        before, after = ([parameters[name] for name in names] for names in (self.before, self.after))
+        return self.sql, (*before, *chain.from_iterable(rows), *after)
+
+
+def _values(columns: tuple[str, ...], size: int) -> str:
+    if size == 0:
+        return f"(SELECT {', '.join(f'NULL AS {name}' for name in columns)} WHERE false) AS r"
+    named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(columns, 1))
+    row = f"({', '.join('?' for _ in columns)})"
+    return f"(SELECT {named} FROM (VALUES {', '.join([row] * size)})) AS r"
+
+
+@lru_cache(maxsize=512)
+def _unnest(columns: tuple[tuple[str, str], ...]) -> str:
+    arrays = ", ".join(f"CAST(:rows_{name} AS {type_}[])" for name, type_ in columns)
+    return f"unnest({arrays}) AS r({', '.join(name for name, _ in columns)})"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from handlers.loyalty.fact_store import Key
 from handlers.loyalty.posting import Entry, Posted
@@ -34,15 +34,12 @@ class Posting(NamedTuple):
     @property
     def order(self) -> Key:
         assert self.entry.order_key is not None  # made by hand: of no order, never settled
-        return Key(self.tenant, self.entry.order_key)
+        return self.tenant, self.entry.order_key
 
 
-async def insert_new_orders(transaction: Transaction, orders: Mapping[Key, Posted]) -> set[Key]:
-    """Store the orders that nobody knew; returns which those are. They are locked."""
-    rows = await transaction.run(
-        f"{INSERT_ORDERS} DO NOTHING RETURNING tenant, order_key", Rows(ORDER, _order_rows(orders))
-    )
-    return {Key._make(row) for row in rows}
+async def insert_new_orders(transaction: Transaction, orders: Mapping[Key, Posted]) -> set[tuple[Any, ...]]:
+    """Store the orders that nobody knew, which are locked then; returns the others."""
+    return await transaction.insert_absent("orders", Rows(ORDER, _order_rows(orders)), len(ORDER_KEY))
 
 
 async def lock_orders(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Posted]:
@@ -53,7 +50,7 @@ async def lock_orders(transaction: Transaction, keys: Collection[Key]) -> dict[K
         "ORDER BY o.tenant, o.order_key {lock}",
         Rows(ORDER_KEY, sorted(keys)),
     )
-    return {Key._make(row[:2]): Posted._make(row[2:]) for row in rows}
+    return {(row.tenant, row.order_key): Posted._make(row[2:]) for row in rows}
 
 
 async def replace_orders(transaction: Transaction, orders: Mapping[Key, Posted]) -> None:
@@ -93,7 +90,7 @@ async def move_balances(transaction: Transaction, postings: Iterable[Posting]) -
     """Last of all: a customer with many orders is the row that many workers want."""
     moved: Counter[Key] = Counter()
     for tenant, entry in postings:
-        moved[Key(tenant, entry.customer_id)] += entry.points
+        moved[tenant, entry.customer_id] += entry.points
     if moved:
         await transaction.run(
             "INSERT INTO balances (tenant, customer_id, points) SELECT r.tenant, r.customer_id, r.points "

@@ -15,8 +15,9 @@ import msgspec
 
 from events.event import RedemptionEvent, Shape
 from events.failures import Refused
+from events.ids import LONGEST_ID
 from events.reading import read_whole
-from handlers.loyalty.readings import LONGEST_ID, amount_of, id_of, number_of, word_of
+from handlers.loyalty.readings import amount_of, id_of, number_of, word_of
 
 Details = dict[str, Any]
 FIGURES = {"items.amount": "amount", "items.subtotal_amount": "subtotal_amount"}

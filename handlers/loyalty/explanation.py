@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from handlers.loyalty.details import parsed
 from handlers.loyalty.entitlement import Entitlement, Member, entitlement
-from handlers.loyalty.fact_store import Key, members_of_orders
+from handlers.loyalty.fact_store import members_of_orders
 from handlers.loyalty.facts import Facts
 from handlers.loyalty.oddities import conflicting
 from handlers.loyalty.policy import Policy, Rounding, Version
@@ -50,12 +50,12 @@ async def explain(transaction: Transaction, tenant: str, id: str, policy: Policy
     )
     if number is None:
         return None
-    order = Key(number, rows[0].order_key if rows else id)
-    members = (await members_of_orders(transaction, [order]))[order]
-    posted = [entry async for entry in entries(transaction, tenant, order=order.id)]
+    order_key = rows[0].order_key if rows else id
+    members = (await members_of_orders(transaction, [(number, order_key)]))[number, order_key]
+    posted = [entry async for entry in entries(transaction, tenant, order=order_key)]
     if not members and not posted:
         return None
-    return explained(tenant, order.id, members, policy, posted)
+    return explained(tenant, order_key, members, policy, posted)
 
 
 def explained(

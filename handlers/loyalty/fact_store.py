@@ -1,6 +1,7 @@
 """The facts table: what a batch tells is merged into it under locks, and read back by order."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from msgspec.structs import astuple
@@ -44,11 +45,9 @@ JOIN_PARENT = "LEFT JOIN facts p ON p.tenant = f.tenant AND p.redemption_id = f.
 SAME_ID = "f.tenant = r.tenant AND f.redemption_id = r.redemption_id"
 
 
-class Key(NamedTuple):
-    """A redemption, order or customer of a tenant. Sorts as the database does, which the lock order needs."""
-
-    tenant: int
-    id: str
+Key = tuple[int, str]
+"""A tenant's number and the id of a redemption, order or customer. Sorts as the database does, which the lock
+order needs. A plain tuple: a batch makes some ten of them for each event."""
 
 
 class Learned(NamedTuple):
@@ -56,9 +55,7 @@ class Learned(NamedTuple):
 
     before: Mapping[Key, Facts]
     after: Mapping[Key, Facts]
-
-    def changed(self) -> list[Key]:
-        return [key for key, facts in self.after.items() if self.before.get(key) != facts]
+    changed: Sequence[Key]
 
     def newly_reversed(self) -> list[Key]:
         """Those a child may have named before: a row that is new has no children yet but in this batch."""
@@ -68,10 +65,10 @@ class Learned(NamedTuple):
 async def learn(transaction: Transaction, told: Mapping[Key, Facts]) -> Learned:
     """Merge what a batch tells into the facts. Locks every redemption and parent named, in key order."""
     if not told:
-        return Learned({}, {})
-    wanted = {**{parent: Facts(parent.id) for parent in _parents(told)}, **told}
-    new = await _insert_new(transaction, wanted)
-    before = await _lock(transaction, wanted.keys() - new)
+        return Learned({}, {}, ())
+    wanted = {**{parent: Facts(parent[1]) for parent in _parents(told)}, **told}
+    known = await transaction.insert_absent("facts", Rows(COLUMNS, _rows(wanted)), len(ID))
+    before = await _lock(transaction, known)
     after = before | {
         key: merge(before[key], facts) if key in before else facts for key, facts in wanted.items()
     }
@@ -80,7 +77,7 @@ async def learn(transaction: Transaction, told: Mapping[Key, Facts]) -> Learned:
     # Another worker may have told of a parent just before we got the lock. This one is out of key order, but
     # rare: should it close a circle, the database breaks it and the batch is tried again.
     late = await _lock(transaction, _parents(changed) - after.keys())
-    return Learned(before | late, after | late)
+    return Learned(before | late, after | late, [*(wanted.keys() - known), *changed])
 
 
 async def orders_of_children(transaction: Transaction, parents: Iterable[Key]) -> set[Key]:
@@ -93,7 +90,7 @@ async def orders_of_children(transaction: Transaction, parents: Iterable[Key]) -
         "AND f.parent_id = r.redemption_id AND f.parent_id IS NOT NULL",
         Rows(ID, wanted),
     )
-    return {Key(row.tenant, row.order_key) for row in rows if row.order_key is not None}
+    return {(row.tenant, row.order_key) for row in rows if row.order_key is not None}
 
 
 async def members_of_orders(transaction: Transaction, orders: Iterable[Key]) -> dict[Key, list[Member]]:
@@ -105,7 +102,7 @@ async def members_of_orders(transaction: Transaction, orders: Iterable[Key]) -> 
         Rows({"tenant": "smallint", "order_key": "text"}, sorted(members)),
     )
     for row in rows:
-        members[Key(row.tenant, row.order_key)].append(member_of(row))
+        members[row.tenant, row.order_key].append(member_of(row))
     return members
 
 
@@ -118,14 +115,7 @@ def _facts(row: Row[Any]) -> Facts:
 
 
 def _parents(facts: Mapping[Key, Facts]) -> set[Key]:
-    return {Key(key.tenant, each.parent_id) for key, each in facts.items() if each.parent_id}
-
-
-async def _insert_new(transaction: Transaction, facts: Mapping[Key, Facts]) -> set[Key]:
-    rows = await transaction.run(
-        f"{INSERT} ON CONFLICT DO NOTHING RETURNING tenant, redemption_id", Rows(COLUMNS, _rows(facts))
-    )
-    return {Key._make(row) for row in rows}
+    return {(tenant, each.parent_id) for (tenant, _), each in facts.items() if each.parent_id}
 
 
 async def _lock(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Facts]:
@@ -144,7 +134,7 @@ async def _lock(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Fa
         "ORDER BY f.tenant, f.redemption_id {lock}",
         Rows(ID, sorted(keys)),
     )
-    return {Key(row.tenant, row.redemption_id): _facts(row) for row in rows}
+    return {(row.tenant, row.redemption_id): _facts(row) for row in rows}
 
 
 async def _replace(transaction: Transaction, facts: Mapping[Key, Facts]) -> None:
@@ -155,5 +145,7 @@ async def _replace(transaction: Transaction, facts: Mapping[Key, Facts]) -> None
         )
 
 
-def _rows(facts: Mapping[Key, Facts]) -> Sequence[tuple[Any, ...]]:
-    return [(key.tenant, *astuple(facts[key]), facts[key].order_key) for key in sorted(facts)]
+def _rows(facts: Mapping[Key, Facts]) -> list[tuple[Any, ...]]:
+    return [
+        (key[0], *astuple(each), each.order_key) for key, each in sorted(facts.items(), key=itemgetter(0))
+    ]

@@ -38,6 +38,8 @@ class Loyalty:
         transaction.notes += _notes(settled, transaction)
         transaction.oddities += [Oddity(self.name, what) for what in oddities(learned, self._policy)]
         anonymous = _anonymous(learned, settled)
+        if not anonymous:
+            return refused
         return refused | {
             index: ANONYMOUS
             for index, event in enumerate(events)
@@ -64,10 +66,13 @@ def _read_all(
 
 def _anonymous(learned: Learned, settled: Settled) -> set[Key]:
     """The redemptions whose points nobody is known to own."""
+    anonymous = {order for order, posted in settled.orders.items() if posted.anonymous}
+    if not anonymous:
+        return set()
     return {
         key
-        for key in learned.changed()
-        if (order := learned.after[key].order_key) and settled.orders[Key(key.tenant, order)].anonymous
+        for key in learned.changed
+        if (order := learned.after[key].order_key) and (key[0], order) in anonymous
     }
 
 
@@ -80,4 +85,4 @@ def _notes(settled: Settled, transaction: Transaction) -> list[Note]:
 
 
 def _key(event: RedemptionEvent, transaction: Transaction) -> Key:
-    return Key(transaction.names.id(event.tenant), event.redemption_id)
+    return transaction.names.id(event.tenant), event.redemption_id

@@ -14,7 +14,7 @@ FIELDS = (*MERGED, "details")
 def oddities(learned: Learned, policy: Policy) -> Iterator[str]:
     """`conflict_FIELD`: deliveries tell different values, the smaller one counts. `negative_base`: no points.
     `inconsistent_total`: the order's total is not its amount without discounts; the total counts."""
-    for key in learned.changed():
+    for key in learned.changed:
         before, after = learned.before.get(key), learned.after[key]
         known = 0 if before is None else before.conflicts
         if after.conflicts != known:

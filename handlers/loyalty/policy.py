@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST = 2**53
@@ -169,6 +169,8 @@ class Policy:
         # Most policies have one version: it is asked for several times an order.
         only = versions[0] if len(versions) == 1 else None
         self._always = only if only is not None and only.effective_from is None else None
+        self.plain = self._always if self._always is not None and _is_plain(self._always) else None
+        """The one version of a policy that asks for the total, whole steps and the customer, and no more."""
         self._starts = [starts_at(version) for version in versions]
 
     def version_at(self, date: int | None) -> Version | None:
@@ -193,6 +195,11 @@ class Policy:
     @cached_property
     def fingerprint(self) -> str:
         return sha256(self.document.encode()).hexdigest()[:12]
+
+
+def _is_plain(version: Version) -> bool:
+    rate = Version(version=version.version, points=version.points, every=version.every)
+    return structs.replace(version, currency_exponent=rate.currency_exponent) == rate
 
 
 def policy_of(document: str) -> Policy:

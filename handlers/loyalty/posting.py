@@ -34,6 +34,9 @@ class Posted(NamedTuple):
     revision: int = 0
 
 
+NOTHING_POSTED = Posted()
+
+
 class Entry(NamedTuple):
     """One movement of one account, never edited."""
 
@@ -68,7 +71,7 @@ def settle(
 
     `restated`: the difference comes of another policy, not of what happened to the order.
     """
-    before, after = _accounts(posted), _accounts(standing(due, 0))
+    before, after = {} if posted is NOTHING_POSTED else _accounts(posted), due.accounts
     if before == after:
         return standing(due, posted.revision), []
     revision, inputs = posted.revision + 1, inputs_of(due, restated)
@@ -123,8 +126,7 @@ def inputs_of(due: Entitlement, restated: bool) -> str:
             inputs["gift"] = reckoning.gift
         if reckoning.multiplier is not None:
             inputs["times"] = str(reckoning.multiplier.times)
-        bonuses = sum(bonus.points for earning in reckoning.earnings for bonus in earning.bonuses)
-        if bonuses:
+        if bonuses := reckoning.bonuses:
             inputs["bonuses"] = bonuses
     if restated:
         inputs["reason"] = "restated"

@@ -3,13 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import astuple
+
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
-from events.payload import Data, Redemption
+from events.payload import Data, Order, Redemption
 from handlers.loyalty.details import read_details
 from handlers.loyalty.facts import Facts
 from handlers.loyalty.policy import EPOCH, STANDARD, Policy
 from handlers.loyalty.readings import amount_of, id_of, word_of
+
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def read(event: RedemptionEvent, policy: Policy = STANDARD) -> Facts:
@@ -20,21 +24,20 @@ def read(event: RedemptionEvent, policy: Policy = STANDARD) -> Facts:
     if event.kind is Kind.ROLLED_BACK:
         return Facts(event.redemption_id, reversed=True)
     data, redemption = event.data, event.data.redemption or Redemption()
-    total_amount = amount_of(_of_order(data, "total_amount"), "order.total_amount")
+    order = _order(data.order, redemption.order)
+    total_amount = amount_of(order.total_amount, "order.total_amount")
     voucher_type = _voucher_type(data, redemption)
     return Facts(
         event.redemption_id,
-        order_id=id_of(_of_order(data, "id"), "unfit_order_id", "order.id"),
+        order_id=id_of(order.id, "unfit_order_id", "order.id"),
         parent_id=id_of(redemption.redemption, "unfit_parent_id", "redemption.redemption"),
-        customer_id=id_of(_customer(data, redemption), "unfit_customer_id", "the customer's id"),
-        amount=_pre_discount(_of_order(data, "amount"), needed=policy.needs_amount or total_amount is None),
+        customer_id=id_of(_customer(data, redemption, order), "unfit_customer_id", "the customer's id"),
+        amount=_pre_discount(order.amount, needed=policy.needs_amount or total_amount is None),
         total_amount=total_amount,
-        total_discount_amount=amount_of(
-            _of_order(data, "total_discount_amount"), "order.total_discount_amount"
-        ),
+        total_discount_amount=amount_of(order.total_discount_amount, "order.total_discount_amount"),
         voucher_type=voucher_type,
         channel_type=word_of(redemption.channel.channel_type) if redemption.channel else None,
-        order_status=word_of(_of_order(data, "status")),
+        order_status=word_of(order.status),
         date=_date(redemption.date),
         has_voucher=data.voucher is not None or redemption.voucher is not None,
         has_tier=data.promotion_tier is not None or redemption.promotion_tier is not None,
@@ -44,23 +47,26 @@ def read(event: RedemptionEvent, policy: Policy = STANDARD) -> Facts:
     )
 
 
-def _of_order(data: Data, field: str) -> Any:
-    """A field of `data.order`, or of the snapshot in the redemption where the former has none."""
-    value = getattr(data.order, field, None)
-    if value is None and data.redemption is not None:
-        return getattr(data.redemption.order, field, None)
-    return value
+def _order(order: Order | None, snapshot: Order | None) -> Order:
+    """The order as it is now; what it leaves out is taken from the redemption's snapshot of it."""
+    if order is None or snapshot is None:
+        return order or snapshot or Order()
+    return Order(*map(_first_known, astuple(order), astuple(snapshot)))
 
 
-def _customer(data: Data, redemption: Redemption) -> Any:
+def _first_known(one: Any, other: Any) -> Any:
+    return other if one is None else one
+
+
+def _customer(data: Data, redemption: Redemption, order: Order) -> Any:
     """Who redeemed: the first place that names anybody."""
-    candidates = (
-        data.customer and data.customer.id,
-        redemption.customer_id,
-        redemption.customer and redemption.customer.id,
-        _of_order(data, "customer_id"),
-    )
-    return next((each for each in candidates if each is not None), None)
+    if data.customer is not None and data.customer.id is not None:
+        return data.customer.id
+    if redemption.customer_id is not None:
+        return redemption.customer_id
+    if redemption.customer is not None and redemption.customer.id is not None:
+        return redemption.customer.id
+    return order.customer_id
 
 
 def _voucher_type(data: Data, redemption: Redemption) -> str | None:
@@ -90,4 +96,4 @@ def _date(value: Any) -> int | None:
     except ValueError:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // timedelta(milliseconds=1)
+    return (aware - EPOCH) // MILLISECOND

@@ -51,6 +51,11 @@ class Reckoning(NamedTuple):
     earnings: tuple[Earning, ...] = ()
     """The deciding redemption's first, then those of the others with a bonus, by id."""
 
+    @property
+    def bonuses(self) -> int:
+        """Points of all fixed bonuses together."""
+        return sum(bonus.points for earning in self.earnings for bonus in earning.bonuses)
+
 
 def reckon(deciding: Facts, live: Sequence[Facts], policy: Policy) -> Reckoning:
     """The points of an order of these live redemptions, of which one decides."""

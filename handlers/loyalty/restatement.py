@@ -33,7 +33,7 @@ async def restate(database: Database, policy: Policy, *, dry_run: bool) -> Async
     Some hundred orders a transaction; begun again after an interruption, it finds the first ones settled.
     Workers must not run with another policy meanwhile: what they touch would go back to theirs.
     """
-    after = Key(-1, "")
+    after: Key = (-1, "")
     while True:
         restated: list[Restated] = []
         try:
@@ -58,11 +58,11 @@ async def _orders_after(transaction: Transaction, after: Key) -> list[Key]:
     rows = await transaction.run(
         "SELECT tenant, order_key FROM orders WHERE (tenant, order_key) > (:tenant, CAST(:order AS text)) "
         "ORDER BY tenant, order_key LIMIT :limit",
-        tenant=after.tenant,
-        order=after.id,
+        tenant=after[0],
+        order=after[1],
         limit=ORDERS_A_TRANSACTION,
     )
-    return [Key._make(row) for row in rows]
+    return [(row.tenant, row.order_key) for row in rows]
 
 
 def _told(transaction: Transaction, posting: Posting) -> Restated:

@@ -14,7 +14,7 @@ from handlers.loyalty.account_store import (
 from handlers.loyalty.entitlement import Entitlement, Member, entitlement
 from handlers.loyalty.fact_store import Key, Learned, members_of_orders, orders_of_children
 from handlers.loyalty.policy import Policy
-from handlers.loyalty.posting import Posted, settle
+from handlers.loyalty.posting import NOTHING_POSTED, Posted, settle
 from storage.database import Transaction
 
 
@@ -32,7 +32,7 @@ async def settle_orders(transaction: Transaction, learned: Learned, policy: Poli
         return Settled([], {})
     new = await _post_new(transaction, _members_told(learned, touched), policy)
     known = await _post_known(transaction, touched - new.orders.keys(), policy)
-    postings = new.postings + known.postings
+    postings = [*new.postings, *known.postings]
     await insert_entries(transaction, postings)
     await move_balances(transaction, postings)
     return Settled(postings, {**new.orders, **known.orders})
@@ -49,10 +49,12 @@ async def restate_orders(transaction: Transaction, orders: Collection[Key], poli
 async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]], policy: Policy) -> Settled:
     """Orders that nobody knew have no other facts than this batch's: no need to read them back."""
     settled = _settle(transaction, {}, _due(members, policy))
-    first = await insert_new_orders(transaction, settled.orders)
+    known = await insert_new_orders(transaction, settled.orders)
+    if not known:
+        return settled
     return Settled(
-        [posting for posting in settled.postings if posting.order in first],
-        {order: posted for order, posted in settled.orders.items() if order in first},
+        [posting for posting in settled.postings if posting.order not in known],
+        {order: posted for order, posted in settled.orders.items() if order not in known},
     )
 
 
@@ -85,31 +87,30 @@ def _settle(
     postings: list[Posting] = []
     orders: dict[Key, Posted] = {}
     for order, entitled in due.items():
-        tenant, before = transaction.names.word(order.tenant), posted.get(order, Posted())
-        stands, entries = settle(tenant, order.id, before, entitled, restated=restated)
+        number, order_key = order
+        tenant, before = transaction.names.word(number), posted.get(order, NOTHING_POSTED)
+        stands, entries = settle(tenant, order_key, before, entitled, restated=restated)
         orders[order] = stands
-        postings += [Posting(order.tenant, entry) for entry in entries]
+        postings += [Posting(number, entry) for entry in entries]
     return Settled(postings, orders)
 
 
 def _orders_of(learned: Learned) -> set[Key]:
     """Those that changed facts belong to, and those that they belonged to before."""
-    touched = set()
-    for key in learned.changed():
-        for facts in (learned.before.get(key), learned.after[key]):
-            if facts is not None and facts.order_key is not None:
-                touched.add(Key(key.tenant, facts.order_key))
+    touched: set[Key] = set()
+    for stands in (learned.before, learned.after):
+        for key in learned.changed:
+            if key in stands and (order_key := stands[key].order_key) is not None:
+                touched.add((key[0], order_key))
     return touched
 
 
 def _members_told(learned: Learned, orders: Collection[Key]) -> dict[Key, list[Member]]:
     """By order, as far as this batch tells."""
     members: dict[Key, list[Member]] = {order: [] for order in orders}
-    for key in learned.changed():
-        facts = learned.after[key]
-        if facts.order_key is not None:
-            parent = learned.after.get(Key(key.tenant, facts.parent_id)) if facts.parent_id else None
-            members[Key(key.tenant, facts.order_key)].append(
-                Member(facts, parent is not None and parent.reversed)
-            )
+    for key in learned.changed:
+        facts, tenant = learned.after[key], key[0]
+        if (order_key := facts.order_key) is not None:
+            parent = learned.after.get((tenant, facts.parent_id)) if facts.parent_id else None
+            members[tenant, order_key].append(Member(facts, parent is not None and parent.reversed))
     return members
