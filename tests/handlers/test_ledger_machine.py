@@ -89,11 +89,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(key=st.sampled_from(["k_1", "k_2"]))
     def adjust(self, key: str) -> None:
         self.by_hand[key] = -3
-        self.do(self._adjust(Adjustment(self.tenant, "anna", -3, "because", key)))
-
-    async def _adjust(self, adjustment: Adjustment) -> None:
-        async with self.books.database.transaction() as transaction:
-            await adjust(transaction, adjustment, "ops")
+        adjustment = Adjustment(self.tenant, "anna", -3, "because", key)
+        self.do(adjust(self.books.database, adjustment, "ops"))
 
     @invariant()
     def the_balances_are_the_models(self) -> None:
