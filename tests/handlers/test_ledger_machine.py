@@ -131,7 +131,7 @@ def play(url: str) -> None:
 
 
 async def _differences(books: Books) -> list[Any]:
-    return [each async for each in restate(books.database, POLICY, "ops", dry_run=True)]
+    return [each async for each in restate(books.database, POLICY, dry_run=True)]
 
 
 def test_the_ledger_follows_the_model_on_sqlite(tmp_path: Path) -> None:
