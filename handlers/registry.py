@@ -14,6 +14,11 @@ from handlers.record import Record
 from storage.handler_states import DECODING
 
 ENTRY_POINTS = "redemptions.handlers"
+NEEDED = {
+    "apply": ("kinds", "keeps_marks"),
+    "run": ("kinds", "concurrency", "timeout", "retry", "wants"),
+}
+"""By the method that makes a handler what it is: what else it must have."""
 RESERVED = (DECODING, "dead-letter-topic")
 """What stands in place of a handler's name elsewhere."""
 
@@ -60,6 +65,10 @@ def _sorted_out(handlers: list[Any]) -> Handlers:
     for handler in handlers:
         if not any(hasattr(handler, method) for method in ("apply", "run", "settled")):
             raise Misconfigured("handlers", f"the handler {handler.name} has none of apply, run and settled")
+        lacking = [name for method, needed in NEEDED.items() if hasattr(handler, method) for name in needed]
+        if lacking := [name for name in lacking if not hasattr(handler, name)]:
+            # Noticed at the first event only, it would stop the intake.
+            raise Misconfigured("handlers", f"the handler {handler.name} lacks {', '.join(lacking)}")
     return Handlers(
         transactional=tuple(handler for handler in handlers if hasattr(handler, "apply")),
         effect=tuple(handler for handler in handlers if hasattr(handler, "run")),

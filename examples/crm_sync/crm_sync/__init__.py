@@ -1,0 +1,1 @@
+"""Keeps each customer's last redemption in a CRM."""
