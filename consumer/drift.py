@@ -7,6 +7,8 @@ slow every event gets one, when all of it drifts at full speed the counts are a 
 
 from collections.abc import Sequence
 
+import structlog
+
 from broker.protocols import Record
 from consumer.item import Item, read_item
 from consumer.metrics import WorkerMetrics
@@ -17,6 +19,8 @@ from events.event import Ignored, RedemptionEvent
 from events.reading import read_closely, read_whole
 from storage.database import Transaction
 from storage.drift import Example, keep_examples
+
+log = structlog.get_logger(__name__)
 
 ALWAYS = 20
 """Events of a batch that get a close look in any case."""
@@ -32,6 +36,8 @@ class DriftWatch:
         self._known: set[Drift] = set()
         self._kept: set[Drift] = set()
         """Kinds whose example is in the database."""
+        self._examples: dict[Drift, Example] = {}
+        """Of the other kinds."""
         self._looks = 0
         self._found: Sequence[Drift] = ()
 
@@ -42,25 +48,25 @@ class DriftWatch:
 
     async def store(self, transaction: Transaction, items: Sequence[Item]) -> None:
         """Keep an example of each kind that is new to us."""
-        examples: dict[Drift, Example] = {}
-        for item in items:
-            for drift in item.drift:
-                if drift not in self._kept and drift not in examples:
-                    examples[drift] = _example(item)
-        if examples:
-            await keep_examples(transaction, examples)
+        new = {drift for item in items for drift in item.drift} - self._kept
+        if new:
+            await keep_examples(transaction, {drift: self._examples[drift] for drift in new})
 
     def settled(self, items: Sequence[Item]) -> None:
         """Count, after the commit."""
         for item in items:
             for drift in item.drift:
                 self._kept.add(drift)
+                self._examples.pop(drift, None)
                 self._counter.labels(*drift).inc()
 
     def _read(self, record: Record, group: str) -> Item:
         self._found = ()
         item = read_item(record, group, self._decode)
-        return item._replace(drift=tuple(self._found)) if self._found else item
+        if not self._found:
+            return item
+        self._remember(item)
+        return item._replace(drift=tuple(self._found))
 
     def _decode(self, body: bytes, tenant: str) -> RedemptionEvent | Ignored:
         content = read_closely(body)
@@ -70,9 +76,24 @@ class DriftWatch:
         return event
 
     def _look(self, body: bytes, event: RedemptionEvent | Ignored) -> None:
-        if self._looks > 0:
-            self._looks -= 1
-            self._found = list(dict.fromkeys(self._bounded(drift) for drift in drift_in(body, event)))
+        if self._looks <= 0:
+            return
+        self._looks -= 1
+        try:
+            found = drift_in(read_whole(body), event)
+        except Exception as error:
+            # Such as a RecursionError, where one that looks less closely came through. The event is fine.
+            log.warning("drift_not_seen", reason=type(error).__name__)
+        else:
+            self._found = list(dict.fromkeys(self._bounded(drift) for drift in found))
+
+    def _remember(self, item: Item) -> None:
+        new = [drift for drift in self._found if drift not in self._kept and drift not in self._examples]
+        if new:
+            topic, partition, offset, *_ = item.record
+            structure = skeleton(read_whole(item.record.value))
+            example = Example(item.tenant, topic, partition, offset, structure)
+            self._examples.update(dict.fromkeys(new, example))
 
     def _bounded(self, drift: Drift) -> Drift:
         if drift not in self._known:
@@ -80,8 +101,3 @@ class DriftWatch:
                 return drift._replace(seen=OTHER)
             self._known.add(drift)
         return drift
-
-
-def _example(item: Item) -> Example:
-    topic, partition, offset, *_ = item.record
-    return Example(item.tenant, topic, partition, offset, skeleton(read_whole(item.record.value)))

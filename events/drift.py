@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from events.contract import DATA_KEYS, DATA_WORDS, ENVELOPE_KEYS, ENVELOPE_WORDS, EVENT_TYPES, Words
 from events.event import Ignored, RedemptionEvent, Shape
-from events.reading import read_whole
 
 OTHER = "other"
 """Stands for whatever might be personal, or is too long to be a name."""
@@ -30,8 +29,17 @@ class Drift(NamedTuple):
     seen: str
 
 
-def drift_of(event: RedemptionEvent, whole: Mapping[str, Any]) -> list[Drift]:
-    """Keys at the top and words of closed lists that nobody documented. `whole`: all keys of the body."""
+def drift_in(whole: Mapping[str, Any], event: RedemptionEvent | Ignored) -> list[Drift]:
+    """What is undocumented in a body, read whole; of an event that does not concern us only its type."""
+    if isinstance(event, RedemptionEvent):
+        return list(dict.fromkeys(_drift_of(event, whole)))[:MOST]
+    if event.type in EVENT_TYPES or event.type == "test-send":
+        return []
+    return [Drift("event_type", "event.type", plain_type(event.type))]
+
+
+def _drift_of(event: RedemptionEvent, whole: Mapping[str, Any]) -> list[Drift]:
+    """Keys at the top and words of closed lists."""
     data, found = whole, []
     if event.shape is not Shape.RAW:
         inner = whole.get("data")
@@ -42,15 +50,6 @@ def drift_of(event: RedemptionEvent, whole: Mapping[str, Any]) -> list[Drift]:
         data = inner if isinstance(inner, dict) else {}
     found += [Drift("key", "data", _name(key, _KEY)) for key in data if key not in DATA_KEYS]
     return [*found, *_words(data, DATA_WORDS, "")]
-
-
-def drift_in(body: bytes, event: RedemptionEvent | Ignored) -> list[Drift]:
-    """The same of a body as it was delivered; of an event that does not concern us only its type."""
-    if isinstance(event, RedemptionEvent):
-        return list(dict.fromkeys(drift_of(event, read_whole(body))))[:MOST]
-    if event.type in EVENT_TYPES or event.type == "test-send":
-        return []
-    return [Drift("event_type", "event.type", plain_type(event.type))]
 
 
 def plain_type(event_type: str) -> str:

@@ -4,10 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import consumer.drift
-from consumer.drift import ALWAYS, AT_MOST, MOST_KINDS
-from events.failures import Unavailable
+from broker.protocols import Record
+from consumer.drift import ALWAYS, AT_MOST, MOST_KINDS, DriftWatch
+from consumer.metrics import WorkerMetrics
+from events.failures import Malformed, Unavailable
 from storage.database import Transaction
 from storage.schema import State
 from tests.consumer.bench import Bench, a_success
@@ -101,3 +104,13 @@ async def test_a_batch_gets_so_many_close_looks(
         await log.append(TOPIC, changed(f"r_a{number}", wallet=1) if drifting else a_success(f"r_a{number}"))
     await bench.settle_all()
     assert looks == (AT_MOST if drifting else ALWAYS)
+
+
+def test_a_body_that_is_almost_too_deep_is_understood_or_too_deep() -> None:
+    watch = DriftWatch(WorkerMetrics(CollectorRegistry()))
+    reasons = set()
+    for depth in range(50, 1100, 3):
+        raw = changed()[:-1] + b', "wallet": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+        (item,) = watch.read([Record(TOPIC, 0, 0, 0, None, raw, ())], "group")
+        reasons.add(item.meaning.reason if isinstance(item.meaning, Malformed) else "understood")
+    assert reasons == {"understood", "too_deep"}

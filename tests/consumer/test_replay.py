@@ -5,9 +5,9 @@ import pytest
 from broker.protocols import Record
 from consumer.item import ForOthers, read_item
 from consumer.replay import replay_letters
-from events.decode import decode
 from events.event import Kind
 from events.failures import Malformed, Refused, Unavailable
+from events.reading import read
 from storage.database import Database
 from storage.dead_letters import letter_id
 from storage.schema import LetterState, State
@@ -77,7 +77,7 @@ async def test_a_refused_success_is_given_to_the_ledger_again(
     assert await again.letters() == [("loyalty", "unfit_amount", "r_1", OPEN, 1, 1)]
     # The ledger has learned to read it.
     whole = a_success("r_1", total=1250)
-    monkeypatch.setattr("consumer.item.decode", lambda body, tenant: decode(whole, tenant))
+    monkeypatch.setattr("consumer.drift.read_closely", lambda body: read(whole))
     mended = await replayed(again, log)
     assert await mended.points() == 12
     assert ("loyalty", "r_1", 0) not in await mended.effects()
@@ -105,7 +105,8 @@ async def test_a_malformed_record_is_for_everybody_again(
     await bench.settle_all()
     again = await replayed(bench, log)
     assert await again.letters() == [(None, "not_json", None, OPEN, 1, 1)]
-    monkeypatch.setattr("consumer.item.decode", lambda body, tenant: decode(a_success("r_1"), tenant))
+    for reader in ("consumer.drift.read_closely", "events.decode.read"):
+        monkeypatch.setattr(reader, lambda body: read(a_success("r_1")))
     mended = await replayed(again, log)
     assert await mended.points() == 100
     assert (mended.shop.batches, len(mended.caller.calls)) == ([["r_1"]], 1)
@@ -296,12 +297,13 @@ async def test_headers_that_nobody_of_ours_wrote_are_malformed_and_jam_nothing(
 async def test_a_fault_of_the_decoders_sets_one_record_aside(
     bench: Bench, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def faulty(body: bytes, tenant: str) -> object:
+    def faulty(body: bytes) -> object:
         if b"r_2" in body:
             raise KeyError("a bug")
-        return decode(body, tenant)
+        return read(body)
 
-    monkeypatch.setattr("consumer.item.decode", faulty)
+    monkeypatch.setattr("events.decode.read", faulty)
+    monkeypatch.setattr("consumer.drift.read_closely", faulty)
     for number in range(1, 4):
         await log.append(TOPIC, a_success(f"r_{number}"))
     await bench.settle_all()

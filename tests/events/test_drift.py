@@ -15,7 +15,7 @@ from events.drift import MOST, Drift, drift_in, skeleton
 from events.event import Ignored
 from events.failures import Malformed
 from events.kinds import HAPPENINGS
-from events.reading import read, read_closely
+from events.reading import read, read_closely, read_whole
 from tests.events.payloads import (
     a_failed_rollback,
     a_failure,
@@ -39,7 +39,7 @@ DOCUMENTED = [
 
 def drifts(content: Any) -> list[Drift]:
     raw = body(content)
-    return drift_in(raw, decode(raw, "default"))
+    return drift_in(read_whole(raw), decode(raw, "default"))
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def test_a_close_reading_means_the_same_and_a_close_look_raises_nothing(content:
     raw = body(content)
     assert means(read_closely(raw)) == means(read(raw))
     with suppress(Malformed):
-        drift_in(raw, decode(raw, "default"))
+        drift_in(read_whole(raw), decode(raw, "default"))
 
 
 def test_the_keys_that_the_decoder_knows_are_those_of_the_contract() -> None:
