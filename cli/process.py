@@ -20,6 +20,7 @@ from config.demo_secret import demo_secret
 from config.settings import Settings
 from config.webhook_secrets import DEFAULT_TENANT
 from consumer.delivery import Delivery
+from consumer.guard import GuardLimits
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
 from consumer.waiting import GivenUp, Patience
@@ -85,6 +86,10 @@ async def _unless(stop: asyncio.Event, starting: Coroutine[Any, Any, None]) -> b
         stopping.cancel()
         start.cancel()
         await asyncio.gather(start, return_exceptions=True)
+
+
+def guard_limits(settings: Settings) -> GuardLimits:
+    return GuardLimits(settings.guard_in_a_row, settings.guard_window, settings.guard_share)
 
 
 class Process:
@@ -171,7 +176,7 @@ class Process:
             database,
             handlers,
             [Delivery(work, database, self._runtime, self._progress, metrics) for work in works],
-            WorkerConfig(group, settings.events_topic, settings.drain_seconds),
+            WorkerConfig(group, settings.events_topic, settings.drain_seconds, guard=guard_limits(settings)),
             self._runtime,
             self._progress,
             metrics,

@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     loyalty_policy: ReadableFile | None = None
     notifications_policy: ReadableFile | None = None
     handlers: Annotated[tuple[HandlerPath, ...], BeforeValidator(commas)] = ()
+    guard_in_a_row: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    """So many deaths in a row halt a handler; 0: any number may."""
+    guard_window: Annotated[int, Field(ge=0, le=1_000_000)] = 50
+    guard_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """More than this share of deaths among the last `guard_window` records halts a handler; a window of 0
+    turns that off."""
     log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = "console"
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)] = (
         "info"

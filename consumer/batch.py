@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from consumer.isolation import apply_isolated
+from consumer.guard import Trial, unguarded
+from consumer.isolation import Verdict, apply_isolated
 from consumer.item import Item
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.event import RedemptionEvent
@@ -27,12 +28,19 @@ class Batch:
     """
 
     def __init__(
-        self, items: Sequence[Item], handlers: Handlers, group: str, transaction: Transaction
+        self,
+        items: Sequence[Item],
+        handlers: Handlers,
+        group: str,
+        transaction: Transaction,
+        trial: Trial | None = None,
     ) -> None:
+        """`trial`: judges the deaths; None: any number may die."""
         self._items = items
         self._handlers = handlers
         self._group = group
         self._transaction = transaction
+        self._trial = trial or unguarded()
         self._names = {handler.name for handler in handlers.transactional}
         self._names |= {handler.name for handler in handlers.effect}
         self._owned: dict[Mark, int] = {}
@@ -46,7 +54,8 @@ class Batch:
         self.oddities = transaction.oddities
 
     async def settle(self, topic: str, next_offsets: Mapping[int, int]) -> None:
-        """Do all of it. Raises Unavailable or Misconfigured: then roll back and settle the batch anew."""
+        """Do all of it. Raises Unavailable or Misconfigured: then roll back and settle the batch anew;
+        Crossed: roll back, and settle what comes before."""
         await self._learn_names()
         self._set_aside()
         wanted = {handler.name: self._wanted_by(handler) for handler in self._handlers.transactional}
@@ -127,7 +136,14 @@ class Batch:
         events = [event for index in due if (event := self._items[index].event)]
         if not events:
             return
-        verdicts = await apply_isolated(handler, events, self._transaction)
+
+        def judge(part: range, verdicts: Mapping[int, Verdict]) -> None:
+            # A replay that dies again loses nothing: its letter is there.
+            counted = [due[place] for place in part if self._items[due[place]].replay is None]
+            dead = {due[at]: verdict for at, verdict in verdicts.items() if isinstance(verdict, Exception)}
+            self._trial.judge(handler.name, counted, dead)
+
+        verdicts = await apply_isolated(handler, events, self._transaction, judge)
         outcomes: dict[Mark, tuple[State, int, str | None]] = {}
         done: set[Mark] = set()
         for place, index in enumerate(due):

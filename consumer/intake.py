@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -13,14 +13,17 @@ from consumer.item import Item
 from consumer.placement import start_of
 from consumer.places import Places
 from consumer.progress import Progress
-from consumer.waiting import GivenUp, Patience
-from events.failures import Misconfigured
+from consumer.standstill import Standstill
+from consumer.waiting import GivenUp, Patience, set_within
+from events.failures import Failure, Misconfigured
 from storage.database import Database
 from storage.positions import positions, went_back
 
 log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 0.5
+STANDING_SECONDS = 0.5
+"""How often an intake that stands still looks whether it is to go on."""
 
 
 class IntakeConfig(NamedTuple):
@@ -37,6 +40,22 @@ class Fetched(NamedTuple):
     items: Sequence[Item]
     next_offsets: dict[int, int]
 
+    def before(self, index: int) -> Self:
+        """Its first `index` records alone."""
+        return self._of(self.items[:index])
+
+    def after(self, index: int) -> Self:
+        """All but its first `index` records."""
+        return self._of(self.items[index:])
+
+    def followed_by(self, other: Self) -> Self:
+        """Both as one batch."""
+        return self._of([*self.items, *other.items])
+
+    def _of(self, items: Sequence[Item]) -> Self:
+        offsets = {item.record.partition: item.record.next_offset for item in items}
+        return self._replace(items=items, next_offsets=offsets)
+
 
 class Intake:
     """Owns the one batch that waits to be settled, and the partitions that cannot be placed."""
@@ -49,6 +68,7 @@ class Intake:
         places: Places,
         committer: OffsetCommitter,
         drift: DriftWatch,
+        standstill: Standstill,
         progress: Progress,
         patience: Patience,
     ) -> None:
@@ -58,6 +78,7 @@ class Intake:
         self._places = places
         self._committer = committer
         self._drift = drift
+        self._standstill = standstill
         self._progress = progress
         self._patience = patience
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
@@ -72,6 +93,22 @@ class Intake:
         """Whether everything fetched has been taken to be settled."""
         return self._queue.empty()
 
+    @property
+    def waits(self) -> bool:
+        """Whether it fetches nothing, and we know why."""
+        return not self.idle or self._standstill.intake
+
+    async def more_follows(self) -> bool:
+        """Whether the log holds more than what was taken to be settled; False also when it does not say."""
+        if not self.idle:
+            return True
+        places = dict(self._places.fetched)
+        try:
+            bounds = await self._consumer.bounds(places) if places else {}
+        except Failure:
+            return False
+        return any(bound.end > places[partition] for partition, bound in bounds.items())
+
     async def fetch_until(self, stop: asyncio.Event) -> None:
         """Fetch until `stop`; then `next` gives None after what is there."""
         while not stop.is_set():
@@ -79,7 +116,9 @@ class Intake:
                 fetched = await self._patience.outlast("intake", self._fetch, stop)
             except GivenUp:
                 break
-            if fetched.items:
+            if fetched is None:
+                await set_within(stop, STANDING_SECONDS)
+            elif fetched.items:
                 await self._queue.put(fetched)
         await self._queue.put(None)
 
@@ -91,8 +130,11 @@ class Intake:
         """Try to place what could not be: an operator may have mended it."""
         self._look_again = True
 
-    async def _fetch(self) -> Fetched:
+    async def _fetch(self) -> Fetched | None:
+        """None: whatever was fetched could not be stored, as a handler stands still."""
         await self._place()
+        if self._standstill.intake:
+            return None
         life = self._places.life
         try:
             epoch, records = await unbroken_fetch(self._consumer, self._config.max_records)

@@ -44,6 +44,12 @@ class WorkerMetrics:
         self.settled_at = Gauge(
             "redemptions_last_settled_timestamp_seconds", "When a batch was last settled", registry=registry
         )
+        self.standing = Gauge(
+            "redemptions_handler_standing",
+            "Handlers that stand still: 1 paused by an operator, 2 halted by the guard, 0 resumed",
+            ["handler"],
+            registry=registry,
+        )
         self.running = Gauge(
             "redemptions_attempts_running", "Tries running now", ["handler"], registry=registry
         )

@@ -63,7 +63,7 @@ class Watch:
     def _judge(self, partition: int, end: int) -> None:
         """Records that are there and do not come are a stall, unless we know what is being waited for."""
         place = self._places.fetched[partition]
-        known = not self._intake.idle or self._progress.waits_for("intake")
+        known = self._intake.waits or self._progress.waits_for("intake")
         if end <= place or self._before.get(partition) != place or known:
             self._progress.moved(name_of(partition))
         else:

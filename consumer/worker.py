@@ -1,31 +1,37 @@
 """The worker: fetch, decode, settle in one transaction a batch, commit; and how it starts, drains, ends."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 
 from broker.protocols import Consumer
-from consumer.batch import Batch
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
 from consumer.drift import DriftWatch
+from consumer.guard import GuardLimits
 from consumer.intake import Fetched, Intake, IntakeConfig
 from consumer.metrics import WorkerMetrics
 from consumer.places import Places
 from consumer.progress import Progress
 from consumer.reporter import Reporter
+from consumer.settler import Follows, Settler, nothing_follows
+from consumer.standstill import Standstill
 from consumer.waiting import GivenUp, Patience
 from consumer.watch import Watch
 from events.runtime import Runtime
 from handlers.protocol import Handlers
-from storage.database import Database
+from storage.database import Database, Transaction
+from storage.handler_states import HandlerState
 from storage.positions import went_back
 
 log = structlog.get_logger(__name__)
 
 
+HOLD_SECONDS = 5.0
+"""How long deaths at a batch's end wait for the next batch, which the log holds already."""
 COMMIT_SHARE = 0.25
 """The part of the drain time that is kept for the last commit."""
 
@@ -36,6 +42,7 @@ class WorkerConfig(NamedTuple):
     drain_seconds: float
     """From being told to stop until the last commit has ended."""
     max_records: int = 2000
+    guard: GuardLimits = GuardLimits()
 
 
 class Worker:
@@ -61,12 +68,24 @@ class Worker:
         self._patience = patience = Patience(progress, runtime)
         intake = IntakeConfig(config.group, config.topic, config.max_records)
         self._committer = OffsetCommitter(consumer, patience)
-        self._drift = DriftWatch(metrics)
+        self._standstill = Standstill(database, handlers, progress, runtime, metrics)
+        drift = DriftWatch(metrics)
         self._intake = Intake(
-            consumer, database, intake, self._places, self._committer, self._drift, progress, patience
+            consumer,
+            database,
+            intake,
+            self._places,
+            self._committer,
+            drift,
+            self._standstill,
+            progress,
+            patience,
         )
+        self._settler = Settler(database, handlers, config.group, config.topic, config.guard, drift, patience)
         self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)
+        self._held: Fetched | None = None
+        """Deaths at the end of the last batch, which the guard judges together with the next."""
         self._released = 0
         """Batches of this epoch and earlier are not begun any more."""
         self._abandoned = asyncio.Event()
@@ -87,6 +106,7 @@ class Worker:
                 beside = [
                     tasks.create_task(self._committer.run(), name="commit"),
                     tasks.create_task(self._watch.run(), name="watch"),
+                    tasks.create_task(self._standstill.look_regularly(), name="handler states"),
                 ]
                 work = [
                     tasks.create_task(self._intake.fetch_until(stop), name="fetch"),
@@ -114,46 +134,65 @@ class Worker:
             task.cancel()
 
     async def _settle_all(self) -> None:
-        while (fetched := await self._intake.next()) is not None:
+        while (next_ := await self._next()) is not None:
+            fetched, follows = next_
             if fetched.epoch <= self._released:
                 continue
             self._idle.clear()
             try:
-                await self._settle(fetched)
+                await self._settle(fetched, follows)
             except GivenUp:
                 log.info("batch_released", records=len(fetched.items))
             finally:
                 self._idle.set()
 
-    async def _settle(self, fetched: Fetched) -> None:
+    async def _next(self) -> tuple[Fetched, Follows] | None:
+        """The next batch, behind what was held, and how to find out whether more follows; None when the
+        intake has ended: what is held comes again."""
+        held, self._held = self._held, None
+        try:
+            async with asyncio.timeout(None if held is None else HOLD_SECONDS):
+                fetched = await self._intake.next()
+        except TimeoutError:
+            assert held is not None
+            return held, nothing_follows  # whatever the log says that it holds: a letter waits no longer
+        if fetched is None:
+            return None
+        if held is not None and (held.epoch, held.life) == (fetched.epoch, fetched.life):
+            fetched = held.followed_by(fetched)  # else the places were lost: what is held is fetched again
+        return fetched, self._intake.more_follows
+
+    async def _settle(self, fetched: Fetched, follows: Follows) -> None:
         began = self._reporter.begin()
         self._abandoned.clear()
-        batch = await self._patience.outlast("database", lambda: self._store(fetched), self._abandoned)
-        if batch is None:
+        stored = await self._settler.settle(fetched, partial(self._admit, fetched), follows, self._abandoned)
+        if stored is None:
             return
-        self._committer.note(fetched.epoch, fetched.next_offsets)
-        self._places.note_settled(fetched.epoch, fetched.life, fetched.next_offsets)
-        for name in batch.pending & self._deliveries.keys():
-            self._deliveries[name].wake()
-        self._drift.settled(fetched.items)
-        self._reporter.settled(fetched.items, batch, began)
+        self._held = stored.rest
+        if (batch := stored.batch) is not None:
+            done = stored.fetched
+            self._committer.note(done.epoch, done.next_offsets)
+            self._places.note_settled(done.epoch, done.life, done.next_offsets)
+            for name in batch.pending & self._deliveries.keys():
+                self._deliveries[name].wake()
+            self._reporter.settled(done.items, batch, began)
+        if stored.halted:
+            self._places.lose()  # what was cut off is fetched again once the handler is resumed
 
-    async def _store(self, fetched: Fetched) -> Batch | None:
-        """None: not stored, as the places it was fetched from do not hold any more."""
+    async def _admit(
+        self, fetched: Fetched, transaction: Transaction, states: Mapping[str, HandlerState]
+    ) -> bool:
+        """False: not to be stored, as the places it was fetched from do not hold any more."""
         group, topic = self._config.group, self._config.topic
-        seen = dict(self._places.stored)  # before the transaction: it may grow meanwhile
-        async with self._database.transaction() as transaction:
-            if await went_back(transaction, group, topic, seen):
-                # A backup was restored. Storing this batch would move the positions over all that the
-                # backup lacks, and nobody would ever fetch it again.
-                log.warning("database_went_back", positions=seen)
-                self._places.lose()
-            if fetched.life != self._places.life:
-                return None
-            batch = Batch(fetched.items, self._handlers, group, transaction)
-            await batch.settle(topic, fetched.next_offsets)
-            await self._drift.store(transaction, fetched.items)
-        return batch
+        seen = dict(self._places.stored)  # before the statement: it may grow meanwhile
+        if await went_back(transaction, group, topic, seen):
+            # A backup was restored. Storing this batch would move the positions over all that the
+            # backup lacks, and nobody would ever fetch it again.
+            log.warning("database_went_back", positions=seen)
+            self._places.lose()
+        elif self._standstill.holds_up(states):
+            self._places.lose()
+        return fetched.life == self._places.life
 
     async def _release(self) -> None:
         """Before partitions go: let the running batch end and commit it, within the drain deadline.

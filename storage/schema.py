@@ -296,3 +296,11 @@ handler_states = Table(
     Column("allowance", BigInteger, nullable=False),
 )
 """Handlers that were paused, halted or resumed (storage.handler_states); all others run."""
+
+decoded_outlines = Table(
+    "decoded_outlines",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("outline", Key, primary_key=True),
+)
+"""Which of the objects that we read were in bodies that were decoded well once (storage.outlines)."""

@@ -127,7 +127,8 @@ async def test_what_dies_again_is_the_same_letter_one_generation_on(bench: Bench
         ]
         errors = await bench.rows("SELECT DISTINCT error FROM dead_letters")
         assert errors == [(f"no. {generation}",)]
-        assert len(bench.caller.calls) == len(bench.shop.batches) / 2 == 1
+        # A record's own death is judged once more when it is known that nothing follows.
+        assert (len(bench.caller.calls), len(bench.shop.batches)) == (1, 2 if generation else 4)
         assert await replay(bench) == 2
         sizes.append({len(record.headers) for record in replay_records(log)[-2:]})
     assert sizes == [{2 + 4}] * 4

@@ -72,6 +72,12 @@ def upgrade() -> None:
     op.create_index("dead_letters_redemption", "dead_letters", ["redemption_id"], unique=False)
     op.create_index("dead_letters_state", "dead_letters", ["state", "first_seen"], unique=False)
     op.create_table(
+        "decoded_outlines",
+        sa.Column("tenant", KEY, nullable=False),
+        sa.Column("outline", KEY, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "outline"),
+    )
+    op.create_table(
         "effects",
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("redemption_id", KEY, nullable=False),
