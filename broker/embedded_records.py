@@ -173,3 +173,25 @@ def trim(connection: sqlite3.Connection, topic: str, before: int, *, for_readers
             connection.execute("UPDATE partitions SET start = ? WHERE slot = ?", (end, slot.slot))
             gone += end - slot.start
     return gone
+
+
+def offsets_at(connection: sqlite3.Connection, topic: str, ms: int) -> dict[int, int]:
+    """The first offset of each partition with this timestamp or a later one, else its end."""
+    return {slot.partition: _offset_at(connection, slot, ms) for slot in slots(connection, topic)}
+
+
+def _offset_at(connection: sqlite3.Connection, slot: Slot, ms: int) -> int:
+    # By reading along, not by halving: a clock that was set back must hide nothing.
+    found = connection.execute(
+        "SELECT id FROM records WHERE id >= ? AND id < ? AND timestamp >= ? ORDER BY id LIMIT 1",
+        (slot.first_id + slot.start, slot.first_id + slot.next, ms),
+    ).fetchone()
+    return slot.next if found is None else int(found[0]) - slot.first_id
+
+
+def read_on(
+    connection: sqlite3.Connection, topic: str, partition: int, offset: int, max_records: int
+) -> list[Record]:
+    """Records of one partition from `offset` on, or from its start if that is later."""
+    slot = slots(connection, topic)[partition]
+    return _read_partition(connection, topic, slot, max(offset, slot.start), max_records, FETCH_BYTES)

@@ -169,7 +169,7 @@ class KafkaConsumer:
                     self._place(partition), timeout_ms=0, max_records=max_records - len(records)
                 )
                 for batch in got.values():
-                    records.extend(map(_record, batch))
+                    records.extend(map(record_of, batch))
                     places[partition] = batch[-1].offset + 1
         except errors.KafkaError as error:
             self._rewind(member)
@@ -238,7 +238,7 @@ class KafkaConsumer:
         return TopicPartition(self._topics.events, partition)
 
 
-def _record(record: Any) -> Record:
+def record_of(record: Any) -> Record:
     headers = tuple((name, value or b"") for name, value in record.headers)
     return Record(
         record.topic,

@@ -137,3 +137,25 @@ class LogAdmin(Protocol):
         """
 
     async def close(self) -> None: ...
+
+
+class History(Protocol):
+    """Reads what the events topic holds, outside any group: nobody's offsets or partitions change.
+
+    All methods raise Unavailable when the log does not answer, Misconfigured when it refuses us.
+    """
+
+    async def start(self) -> None: ...
+
+    async def bounds(self) -> dict[int, Bounds]:
+        """What every partition holds."""
+
+    async def offsets_at(self, ms: int) -> dict[int, int]:
+        """By partition the offset of the first record with this timestamp or a later one; the partition's end
+        where there is none."""
+
+    async def read(self, partition: int, offset: int, max_records: int) -> list[Record]:
+        """Some of the records from `offset` on, in order; [] at the end. What retention has deleted meanwhile
+        is left out: the first record may be a later one."""
+
+    async def stop(self) -> None: ...

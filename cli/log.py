@@ -5,13 +5,15 @@ from typing import NamedTuple, Protocol
 
 from broker.embedded import EmbeddedConsumer, EmbeddedProducer
 from broker.embedded_admin import EmbeddedAdmin
+from broker.embedded_history import EmbeddedHistory
 from broker.embedded_log import EmbeddedLog
 from broker.kafka_admin import KafkaAdmin
 from broker.kafka_connection import KafkaConnection
 from broker.kafka_consumer import KafkaConsumer
+from broker.kafka_history import KafkaHistory
 from broker.kafka_membership import MemberSettings
 from broker.kafka_producer import KafkaProducer
-from broker.protocols import Consumer, LogAdmin, Producer
+from broker.protocols import Consumer, History, LogAdmin, Producer
 from broker.topics import Topics
 from config.settings import Settings
 from events.runtime import Runtime
@@ -25,6 +27,8 @@ class Log(Protocol):
     def consumer(self, group: str) -> Consumer: ...
 
     def admin(self) -> LogAdmin: ...
+
+    def history(self) -> History: ...
 
 
 class KafkaLog(NamedTuple):
@@ -46,6 +50,9 @@ class KafkaLog(NamedTuple):
 
     def admin(self) -> LogAdmin:
         return KafkaAdmin(self.connection, self.topics)
+
+    def history(self) -> History:
+        return KafkaHistory(self.connection, self.topics)
 
 
 def topics_of(settings: Settings) -> Topics:
@@ -70,6 +77,9 @@ class EmbeddedFile(NamedTuple):
 
     def admin(self) -> LogAdmin:
         return EmbeddedAdmin(self.log)
+
+    def history(self) -> History:
+        return EmbeddedHistory(self.log)
 
 
 def log_of(settings: Settings, runtime: Runtime) -> Log:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.protocols import Consumer, Producer
+from broker.protocols import Consumer, History, Producer
 from tests.broker.logs import EmbeddedLogs, KafkaLog, Log, new_topics
 
 
@@ -15,7 +15,7 @@ class Clients:
     def __init__(self, log: Log) -> None:
         self.log = log
         self.topics = log.topics
-        self.made: list[Producer | Consumer] = []
+        self.made: list[Producer | Consumer | History] = []
 
     async def producer(self) -> Producer:
         producer = self.log.producer()
@@ -27,6 +27,12 @@ class Clients:
         consumer = self.log.consumer(f"{group}-{self.topics.events}")
         self.made.append(consumer)
         return consumer
+
+    async def history(self) -> History:
+        history = self.log.history()
+        self.made.append(history)
+        await history.start()
+        return history
 
     async def stop(self) -> None:
         for client in reversed(self.made):

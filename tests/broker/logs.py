@@ -7,13 +7,15 @@ from typing import Protocol
 
 from broker.embedded import EmbeddedConsumer, EmbeddedProducer
 from broker.embedded_admin import EmbeddedAdmin
+from broker.embedded_history import EmbeddedHistory
 from broker.embedded_log import EmbeddedLog
 from broker.kafka_admin import KafkaAdmin
 from broker.kafka_connection import KafkaConnection
 from broker.kafka_consumer import KafkaConsumer
+from broker.kafka_history import KafkaHistory
 from broker.kafka_membership import MemberSettings
 from broker.kafka_producer import KafkaProducer
-from broker.protocols import Consumer, LogAdmin, Producer, Record
+from broker.protocols import Consumer, History, LogAdmin, Producer, Record
 from broker.topics import Topics
 from events.runtime import SystemRuntime
 
@@ -38,6 +40,8 @@ class Log(Protocol):
 
     def admin(self) -> LogAdmin: ...
 
+    def history(self) -> History: ...
+
 
 class KafkaLog:
     def __init__(self, servers: str, topics: Topics) -> None:
@@ -53,6 +57,9 @@ class KafkaLog:
 
     def admin(self) -> LogAdmin:
         return KafkaAdmin(self.connection, self.topics)
+
+    def history(self) -> History:
+        return KafkaHistory(self.connection, self.topics)
 
 
 class EmbeddedLogs:
@@ -73,6 +80,9 @@ class EmbeddedLogs:
 
     def admin(self) -> LogAdmin:
         return EmbeddedAdmin(self.log())
+
+    def history(self) -> History:
+        return EmbeddedHistory(self.log())
 
 
 async def nothing() -> None:
