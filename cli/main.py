@@ -35,6 +35,7 @@ COMMANDS = {
     "handlers": "cli.handlers",
     "dead-letters": "cli.dead_letters",
     "audit": "cli.audit",
+    "backfill": "cli.backfill",
     "reconcile": "cli.reconcile",
     "contract": "cli.contract",
     "topics": "cli.topics",

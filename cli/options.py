@@ -7,6 +7,7 @@ import typer
 
 from cli.output import safe
 from config.webhook_secrets import DEFAULT_TENANT
+from reconcile.moments import moment
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="The tenant, as in the webhook's URL.")]
@@ -19,6 +20,21 @@ def line(text: str | None) -> str | None:
     if text is not None and safe(text) != text:
         raise typer.BadParameter("control characters, or bytes that are not UTF-8")
     return text
+
+
+LATEST = 250_000_000_000_000
+"""Milliseconds: near the last year that a date can have."""
+
+
+def moment_ms(text: str) -> int:
+    """A date or time in ISO 8601, UTC unless it says otherwise, in milliseconds: the parser of options."""
+    try:
+        ms = moment(text)
+    except (ValueError, OverflowError):
+        ms = -1
+    if not 0 <= ms < LATEST:
+        raise typer.BadParameter(f"{text!r} is no date or time in ISO 8601, such as 2026-03-01")
+    return ms
 
 
 def milliseconds(when: datetime | None) -> int | None:

@@ -16,7 +16,7 @@ from cli.invocation import settings_of
 from cli.log import log_of
 from cli.loop import run_loop
 from cli.operator import deed_of
-from cli.options import TENANT, Json, Tenant
+from cli.options import TENANT, Json, Tenant, moment_ms
 from cli.output import JsonList, complain, safe
 from cli.starting import writable
 from config.settings import PREFIX, Settings
@@ -26,7 +26,7 @@ from reconcile.client import Account, Voucherify
 from reconcile.enqueueing import Enqueueing
 from reconcile.findings import Different, Extra, Finding, Missing
 from reconcile.journal import Journal, Scope
-from reconcile.moments import Window, iso, moment
+from reconcile.moments import Window, iso
 from reconcile.pace import Pace
 from reconcile.run import Run
 from storage.audit import audited
@@ -34,29 +34,17 @@ from storage.database import Database
 
 app = typer.Typer(help="Comparing with Voucherify.")
 NEEDED = ("voucherify_base_url", "voucherify_app_id", "voucherify_app_token")
-LATEST = 250_000_000_000_000
-"""Milliseconds: near the last year that a date can have."""
-
-
-def _moment(text: str) -> int:
-    try:
-        ms = moment(text)
-    except (ValueError, OverflowError):
-        ms = -1
-    if not 0 <= ms < LATEST:
-        raise typer.BadParameter(f"{text!r} is no date or time in ISO 8601, such as 2026-03-01")
-    return ms
 
 
 @app.command()
 def reconcile(
     context: typer.Context,
     since: Annotated[
-        int, typer.Option("--since", parser=_moment, metavar="D", help="From this date or time (UTC).")
+        int, typer.Option("--since", parser=moment_ms, metavar="D", help="From this date or time (UTC).")
     ],
     until: Annotated[
         int | None,
-        typer.Option("--until", parser=_moment, metavar="D", help="Before this one. Default: now."),
+        typer.Option("--until", parser=moment_ms, metavar="D", help="Before this one. Default: now."),
     ] = None,
     tenant: Tenant = TENANT,
     enqueue: Annotated[

@@ -53,8 +53,10 @@ class Batch:
         self.notes = transaction.notes
         self.oddities = transaction.oddities
 
-    async def settle(self, topic: str, next_offsets: Mapping[int, int]) -> None:
-        """Do all of it. Raises Unavailable or Misconfigured: then roll back and settle the batch anew;
+    async def settle(self, topic: str, next_offsets: Mapping[int, int], reader: str | None = None) -> None:
+        """Do all of it; `reader`: the group whose positions move, if it is not that of the letters.
+
+        Raises Unavailable or Misconfigured: then roll back and settle the batch anew;
         Crossed: roll back, and settle what comes before."""
         await self._learn_names()
         self._set_aside()
@@ -65,7 +67,7 @@ class Batch:
             await self._apply(handler, wanted[handler.name])
         await self._keep_payloads(asked)
         await self._store_letters()
-        await store_positions(self._transaction, self._group, topic, next_offsets)
+        await store_positions(self._transaction, reader or self._group, topic, next_offsets)
 
     def _set_aside(self) -> None:
         """Letters for what no handler of ours can take."""

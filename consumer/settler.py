@@ -36,6 +36,10 @@ async def nothing_follows() -> bool:
     return False
 
 
+async def something_follows() -> bool:
+    return True
+
+
 class Stored(NamedTuple):
     """What came of a fetched batch."""
 
@@ -76,13 +80,16 @@ class Settler:
         limits: GuardLimits,
         drift: DriftWatch,
         patience: Patience,
+        reader: str | None = None,
     ) -> None:
+        """`group`: that of dead letters, and of the positions unless a `reader` moves its own."""
         self._database = database
         self._handlers = handlers
         self._group = group
         self._topic = topic
         self._drift = drift
         self._patience = patience
+        self._reader = reader
         self._guard = Guard(limits)
         self._outlines = Outlines()
 
@@ -146,7 +153,7 @@ class Settler:
             return frozenset()
         reading = await self._outlines.read(transaction, fetched.items)
         trial.judge(DECODING, reading.indices, reading.deaths)
-        await batch.settle(self._topic, fetched.next_offsets)
+        await batch.settle(self._topic, fetched.next_offsets, self._reader)
         await self._drift.store(transaction, fetched.items)
         for handler, deaths in trial.spent.items():
             await spend_allowance(transaction, handler, deaths)

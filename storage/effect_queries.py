@@ -50,3 +50,13 @@ async def work_remains(transaction: Transaction, within_ms: int) -> bool:
         within=within_ms,
     )
     return bool(rows[0].remains)
+
+
+async def is_due(transaction: Transaction, handler: str) -> bool:
+    """Whether an effect of this handler is leased or due now. Never as long as the handler stands still."""
+    rows = await transaction.run(
+        f"SELECT EXISTS (SELECT 1 FROM effects e JOIN names n ON n.id = e.handler WHERE n.name = :handler "
+        f"AND e.state = {State.PENDING} AND e.due_at <= {{now}} AND e.handler NOT IN ({STOPPED})) AS due",
+        handler=handler,
+    )
+    return bool(rows[0].due)

@@ -304,3 +304,14 @@ decoded_outlines = Table(
     Column("outline", Key, primary_key=True),
 )
 """Which of the objects that we read were in bodies that were decoded well once (storage.outlines)."""
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("consumer_group", Key, primary_key=True),
+    Column("topic", Key, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("first_offset", BigInteger, nullable=False),
+    Column("end_offset", BigInteger, nullable=False),
+)
+"""From where and how far the backfills go that are under way; `positions` says how far they are."""

@@ -35,6 +35,15 @@ def upgrade() -> None:
     )
     op.create_index("audit_at", "audit", ["at"], unique=False)
     op.create_table(
+        "backfills",
+        sa.Column("consumer_group", KEY, nullable=False),
+        sa.Column("topic", KEY, nullable=False),
+        sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("first_offset", sa.BigInteger(), nullable=False),
+        sa.Column("end_offset", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("consumer_group", "topic", "partition"),
+    )
+    op.create_table(
         "balances",
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("customer_id", KEY, nullable=False),
