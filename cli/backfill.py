@@ -129,6 +129,7 @@ class _Run:
         self._stop = stop
         self._runtime = runtime = SystemRuntime()
         self._health = Health(runtime)
+        self._limits = guard_limits(settings)
         self._metrics = metrics = WorkerMetrics(CollectorRegistry())
         patience = Patience(self._health, runtime)
         span = f"{wanted.begin}-{'' if wanted.end is None else wanted.end}"
@@ -146,7 +147,7 @@ class _Run:
             handlers,
             group,
             settings.events_topic,
-            guard_limits(settings),
+            self._limits,
             DriftWatch(metrics),
             patience,
             reader,
@@ -202,7 +203,9 @@ class _Run:
         async with asyncio.TaskGroup() as tasks:
             for handler in self._handlers.effect:
                 work = EventWork(handler, self._group)
-                delivery = Delivery(work, self._database, self._runtime, self._health, self._metrics)
+                delivery = Delivery(
+                    work, self._database, self._runtime, self._health, self._metrics, self._limits
+                )
                 tasks.create_task(delivery.run(end), name=f"deliver {handler.name}")
             try:
                 yield

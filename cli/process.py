@@ -175,7 +175,10 @@ class Process:
             self._log.consumer(group),
             database,
             handlers,
-            [Delivery(work, database, self._runtime, self._progress, metrics) for work in works],
+            [
+                Delivery(work, database, self._runtime, self._progress, metrics, guard_limits(settings))
+                for work in works
+            ],
             WorkerConfig(group, settings.events_topic, settings.drain_seconds, guard=guard_limits(settings)),
             self._runtime,
             self._progress,

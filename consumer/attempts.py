@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from consumer.effect_guard import Fate
 from consumer.letters import sentence_of
 from consumer.metrics import WorkerMetrics
 from consumer.work import Buried, Work
@@ -140,3 +141,16 @@ class Attempts:
 
 def told_of(error: Exception) -> str:
     return f"{type(error).__name__}: {sentence_of(error)}"
+
+
+def fate_of(ended: Ended) -> Fate:
+    """For the guard. A replay that dies again loses nothing: its letter is there."""
+    if ended.result.lease.generation or ended.result.state is State.PENDING:
+        return False
+    return ended.buried.error if ended.buried else True
+
+
+def given_back(ended: Ended) -> Ended:
+    """As if its last try had never been."""
+    result = ended.result._replace(state=State.PENDING, wait=0, counts=False)
+    return Ended(result)

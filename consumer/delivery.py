@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from consumer.attempts import Attempts, Ended
+from consumer.attempts import Attempts, Ended, fate_of, given_back
+from consumer.effect_guard import EffectGuard
+from consumer.guard import GUARDED, UNGUARDED, GuardLimits
+from consumer.letters import DEAD_LETTER_TOPIC
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
 from consumer.waiting import Patience, set_within
@@ -40,7 +43,13 @@ class Delivery:
     """
 
     def __init__(
-        self, work: Work, database: Database, runtime: Runtime, progress: Progress, metrics: WorkerMetrics
+        self,
+        work: Work,
+        database: Database,
+        runtime: Runtime,
+        progress: Progress,
+        metrics: WorkerMetrics,
+        limits: GuardLimits = GUARDED,
     ) -> None:
         self.handler = work.handler
         self._work = work
@@ -48,6 +57,8 @@ class Delivery:
         self._runtime = runtime
         self._patience = Patience(progress, runtime)
         self._owner = runtime.token()
+        # A letter that the dead-letter topic does not take is no less a letter: nothing is to be guarded.
+        self._guard = EffectGuard(work.handler, UNGUARDED if work.handler == DEAD_LETTER_TOPIC else limits)
         self._attempts = Attempts(work, runtime, metrics, self.wake)
         self._awake = asyncio.Event()
         self._renewed = 0.0
@@ -98,12 +109,18 @@ class Delivery:
         since, self._in_touch_since = self._in_touch_since, None
         now = self._runtime.monotonic()
         async with self._database.transaction() as transaction:
-            await self._store(transaction, ended)
+            judgement = await self._guard.judge(transaction, [fate_of(one) for one in ended])
+            await self._store(
+                transaction,
+                [given_back(one) if at in judgement.spared else one for at, one in enumerate(ended)],
+            )
             # Before others are leased: ours must not look expired, for then we would lease them once more.
             held = await renew_leases(transaction, self._owner, running, LEASE_SECONDS)
             settled = since is not None and now - since >= SETTLING_SECONDS
             leases = await self._lease(transaction, free, take_over=settled) if free else []
             loads = await self._work.load(transaction, leases) if leases else {}
+            await self._guard.conclude(transaction, judgement)
+        self._guard.accept(judgement)
         self._in_touch_since = now if since is None else since
         self._renewed = now if running else self._renewed
         return Exchanged(leases, loads, [lease for lease in running if lease.mark not in held])

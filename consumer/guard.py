@@ -22,6 +22,10 @@ class GuardLimits(NamedTuple):
     """Of the last `window` records."""
 
 
+GUARDED = GuardLimits()
+UNGUARDED = GuardLimits(in_a_row=0, window=0)
+
+
 class Crossed(Exception):
     """Too many died. From the record at `index` on nothing is to be stored."""
 
@@ -65,11 +69,11 @@ class Tally:
         self._in_a_row += 1
         self.first = index if self.first is None else self.first
         if 0 < self._limits.in_a_row <= self._in_a_row:
-            return self.first, f"{self._in_a_row} records in a row died"
+            return self.first, f"{self._in_a_row} in a row died"
         window = self._limits.window
         if window and len(self._recent) == window and self._deaths > self._limits.share * window:
             first = min(each for each in self._recent if each is not None and each != EARLIER)
-            return first, f"{self._deaths} of the last {window} records died"
+            return first, f"{self._deaths} of the last {window} died"
         return None
 
     def _push(self, fate: int | None) -> None:
@@ -123,7 +127,7 @@ class Trial:
 
 def unguarded() -> Trial:
     """For whoever lets any number die."""
-    return Trial(GuardLimits(in_a_row=0, window=0), {}, {})
+    return Trial(UNGUARDED, {}, {})
 
 
 class Guard:

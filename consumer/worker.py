@@ -11,7 +11,7 @@ from broker.protocols import Consumer
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
 from consumer.drift import DriftWatch
-from consumer.guard import GuardLimits
+from consumer.guard import GUARDED, GuardLimits
 from consumer.intake import Fetched, Intake, IntakeConfig
 from consumer.metrics import WorkerMetrics
 from consumer.places import Places
@@ -42,7 +42,7 @@ class WorkerConfig(NamedTuple):
     drain_seconds: float
     """From being told to stop until the last commit has ended."""
     max_records: int = 2000
-    guard: GuardLimits = GuardLimits()
+    guard: GuardLimits = GUARDED
 
 
 class Worker:

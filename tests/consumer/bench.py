@@ -157,6 +157,7 @@ class Bench:
         log: ScriptedLog,
         *,
         effects: Sequence[EffectHandler] = (),
+        caller: Caller | None = None,
         drain_seconds: float = 10.0,
         max_records: int = 2000,
         group: str = GROUP,
@@ -164,7 +165,7 @@ class Bench:
         self.database = database
         self.log = log
         self.consumer = ScriptedConsumer(log)
-        self.shop, self.caller, self.told = Shop(), Caller(), Told()
+        self.shop, self.caller, self.told = Shop(), caller or Caller(), Told()
         self.handlers = Handlers((Loyalty(), Record(), self.shop), (self.caller, *effects), (self.told,))
         self.clock = Clock()
         self.progress = Progress(self.clock)

@@ -82,7 +82,7 @@ async def test_a_bug_in_a_handler_leaves_the_log_as_it_is_and_the_mended_one_doe
     assert await bad.letters() == []
     state = await state_of(database, "shop")
     assert (state.standing, state.who) == (Standing.HALTED, "guard")
-    assert "20 records in a row died, from partition 0 offset 30 on" in state.reason
+    assert "20 in a row died, from partition 0 offset 30 on" in state.reason
     assert "ValueError: nothing goes" in state.reason
     assert "`redemptions handlers resume shop`" in bad.progress.ready()[0]
     assert bad.metric("handler_standing", handler="shop") == 2
@@ -146,7 +146,7 @@ async def test_more_than_half_of_the_last_fifty_are_too_many_as_well(
     await sell(log, 60)
     bench.shop.verdicts = {f"r_s{number}": BUG for number in range(60) if number % 3}
     await until_halted(bench)
-    assert "33 of the last 50 records died, from partition 0 offset 1 on" in bench.progress.ready()[0]
+    assert "33 of the last 50 died, from partition 0 offset 1 on" in bench.progress.ready()[0]
     assert await positions(bench) == {0: 1}
     assert await bench.letters() == []
 
