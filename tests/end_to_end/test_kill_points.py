@@ -62,7 +62,8 @@ BATCH = [
     Kill("storage.dead_letters:store_letters", "after"),
     Kill("storage.positions:store_positions"),
     Kill("consumer.batch:Batch.settle", "after"),
-    Kill("consumer.worker:Worker._store", "after"),
+    Kill("consumer.settler:Settler._try", "after"),
+    Kill("consumer.settler:Settler.settle", "after"),
     Kill("broker.embedded:EmbeddedConsumer.commit"),
     Kill("broker.embedded:EmbeddedConsumer.commit", "after"),
 ]
