@@ -178,16 +178,16 @@ class _Run:
 
     async def _run(self, visible: bool) -> bool:
         with _bar(self._wanted.handler, visible) as bar:
-            task = bar.add_task("records", total=self._backfill.standing.total)
+            task = bar.add_task("records", total=self._backfill.covered.total)
 
             def told(stored: Stored) -> None:
                 self._count(stored)
-                bar.update(task, completed=self._backfill.standing.done + len(stored.fetched.items))
+                bar.update(task, completed=self._backfill.covered.done + len(stored.fetched.items))
 
             async with self._delivering():
                 if not await self._backfill.run(told):
                     return False
-                bar.update(task, completed=self._backfill.standing.total)
+                bar.update(task, completed=self._backfill.covered.total)
                 await self._until_none_is_due()
         return not self._stop.is_set()
 

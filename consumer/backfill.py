@@ -40,7 +40,7 @@ class BackfillConfig(NamedTuple):
     """Up to the first record of this time or later; None: the end of the log as it is now."""
 
 
-class Standing(NamedTuple):
+class Covered(NamedTuple):
     """How far a backfill is, in records."""
 
     done: int
@@ -83,9 +83,9 @@ class Backfill:
         self.log_begins = await self._patience.outlast("log", self._missing_since, self._stop)
 
     @property
-    def standing(self) -> Standing:
+    def covered(self) -> Covered:
         stretches = self._stretches.values()
-        return Standing(
+        return Covered(
             sum(each.next - each.first for each in stretches),
             sum(each.end - each.first for each in stretches),
         )

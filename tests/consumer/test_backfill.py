@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from broker.protocols import Bounds, Record
-from consumer.backfill import Backfill, BackfillConfig, Standing
+from consumer.backfill import Backfill, BackfillConfig, Covered
 from consumer.drift import DriftWatch
 from consumer.guard import GuardLimits
 from consumer.metrics import WorkerMetrics
@@ -114,7 +114,7 @@ async def test_a_new_handler_does_each_event_once_and_nothing_else_changes(
     before = await settled.rows("SELECT * FROM positions ORDER BY partition")
     filling = Filling(database, log, Shop())
     assert await filling.run()
-    assert (filling.records, filling.backfill.standing) == (62, Standing(62, 62))
+    assert (filling.records, filling.backfill.covered) == (62, Covered(62, 62))
     assert await settled.scalar("SELECT count(*) FROM sales") == 60
     again = Filling(database, log, shop := Shop())
     assert await again.run()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.arming import Kill
 from tests.end_to_end.processes import Running, Site, until
 from tests.end_to_end.traffic import Sender, sale
 from tests.events.payloads import body
@@ -11,6 +12,9 @@ from tests.events.payloads import body
 
 def states(site: Site) -> dict[str, Any]:
     return {each["name"]: each for each in site.told("handlers", "list")}
+
+
+SALES = [body(sale(f"r_guard{number}", f"cust_{number}")) for number in range(60)]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +32,7 @@ def test_a_bad_deployment_halts_and_a_good_one_goes_on_once_it_is_resumed(
     door = site.start("ingress").wait_ready()
     if servers == "embedded":
         assert site.ask("db", "upgrade").code == 0
-    Sender(site.url).send([body(sale(f"r_guard{number}", f"cust_{number}")) for number in range(60)])
+    Sender(site.url).send(SALES)
 
     def started(**settings: Any) -> Running:
         return site.start("worker", **settings)
@@ -58,3 +62,22 @@ def test_a_bad_deployment_halts_and_a_good_one_goes_on_once_it_is_resumed(
         ("loyalty", "done"),
     }
     assert good.stop() == door.stop() == 0
+
+
+def test_a_bad_deployment_that_is_killed_again_and_again_does_not_creep_forward(site: Site) -> None:
+    site.set(handlers="tests.end_to_end.fragile:Fragile")
+    door = site.start("ingress").wait_ready()
+    assert site.ask("db", "upgrade").code == 0
+    Sender(site.url).send(SALES)
+    for moment in ("before", "after"):
+        kill = Kill("storage.handler_states:stop_handler", moment)
+        assert site.start("worker", FRAGILE_BROKEN=1, kill=kill).wait_end() == -9
+        assert states(site)["fragile"]["state"] == "running"
+    kill = Kill("consumer.settler:Settler.settle", "after")
+    assert site.start("worker", FRAGILE_BROKEN=1, kill=kill).wait_end() == -9
+    bad = site.start("worker", FRAGILE_BROKEN=1)
+    until(lambda: bad.probe("ready") == 503 and "handler_halted" in bad.err, "it stands still")
+    assert bad.stop() == door.stop() == 0
+    assert states(site)["fragile"]["state"] == "halted"
+    assert site.told("dead-letters", "list") == []
+    assert site.told("status")["lag"] == 60
