@@ -15,6 +15,7 @@ from config.settings import Settings
 from events.failures import Failure
 from events.runtime import SystemRuntime
 from handlers.registry import load_handlers
+from storage.handler_states import Standing, handler_states
 from storage.upgrade import require_schema
 
 app = typer.Typer(help="Looks for what is wrong.")
@@ -42,6 +43,7 @@ async def _examine(settings: Settings) -> dict[str, list[str]]:
         "topics": await _problems(lambda: _topics(settings)),
         "database": await _problems(lambda: _database(settings)),
         "handlers": await _problems(lambda: _handlers(settings)),
+        "guard": await _problems(lambda: _halted(settings)),
     }
 
 
@@ -75,3 +77,16 @@ async def _database(settings: Settings) -> list[str]:
 async def _handlers(settings: Settings) -> list[str]:
     load_handlers(settings.handlers, policy_in(settings))
     return []
+
+
+async def _halted(settings: Settings) -> list[str]:
+    try:
+        async with opened(settings) as database, database.snapshot() as snapshot:
+            states = await handler_states(snapshot)
+    except Failure:
+        return []  # told of the database already
+    halted = [state for state in states.values() if state.standing is Standing.HALTED]
+    return [
+        f"{each.handler} is halted: {each.reason}; mend it, then `redemptions handlers resume {each.handler}`"
+        for each in halted
+    ]

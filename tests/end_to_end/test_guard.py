@@ -46,6 +46,7 @@ def test_a_bad_deployment_halts_and_a_good_one_goes_on_once_it_is_resumed(
     state = states(site)["fragile"]
     assert (state["by"], state["type"]) == ("guard", "transactional")
     assert "AttributeError: a slip of the pen" in state["reason"]
+    assert "redemptions handlers resume fragile" in site.ask("doctor").out
     assert bad.stop() == 0
 
     good = started()
