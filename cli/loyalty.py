@@ -7,7 +7,8 @@ import typer
 
 from cli.forecasting import what_if
 from cli.output import safe
-from handlers.loyalty.policy_file import WrongPolicy, read_policy
+from handlers.loyalty.policy_file import read_policy
+from handlers.tables import WrongPolicy
 
 app = typer.Typer(help="The points policy.", no_args_is_help=True)
 

@@ -1,29 +1,18 @@
 """From a policy file to a Policy, or to every fault in it, each one line with its place."""
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from events.failures import Misconfigured
 from handlers.loyalty.policy import Base, Condition, Policy, Version, starts_at
+from handlers.tables import WrongPolicy, read_text, table_faults, toml_of, unknown_keys
 
 MOST_PLACES = 9
 LARGEST_TIMES = 1_000
-
-
-class WrongPolicy(Exception):
-    """The file is no policy. `faults`: a line for each thing wrong."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = tuple(faults)
 
 
 def load_policy(path: Path) -> Policy:
@@ -39,26 +28,18 @@ def load_policy(path: Path) -> Policy:
 
 def read_policy(path: Path) -> Policy:
     """Raises WrongPolicy."""
-    try:
-        text = path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise WrongPolicy([f"cannot be read: {wrong}"]) from None
-    return parse_policy(text)
+    return parse_policy(read_text(path))
 
 
 def parse_policy(text: str) -> Policy:
     """Raises WrongPolicy."""
-    try:
-        content = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
-        raise WrongPolicy([f"is no TOML: {wrong}"]) from None
-    content = _with_moments(content)
-    faults = [*_unknown(content, ("versions",), "")]
+    content = _with_moments(toml_of(text))
+    faults = [*unknown_keys(content, ("versions",), "")]
     versions = content.get("versions")
     if not isinstance(versions, list) or not versions:
         raise WrongPolicy([*faults, "versions: there must be at least one [[versions]]"])
     for place, version in enumerate(versions, start=1):
-        faults += _faults(version, Version, f"versions[{place}]")
+        faults += table_faults(version, Version, f"versions[{place}]")
     if faults:
         raise WrongPolicy(faults)
     read = msgspec.convert(versions, tuple[Version, ...])
@@ -78,46 +59,6 @@ def _with_moments(value: Any) -> Any:
         case date() if not isinstance(value, datetime):
             return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return value
-
-
-def _faults(value: Any, struct: type[Struct], place: str) -> Iterator[str]:
-    """Everything wrong with a table; msgspec alone would stop at the first."""
-    if not isinstance(value, dict):
-        yield f"{place}: must be a table"
-        return
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    yield from _unknown(value, fields, f"{place}.")
-    for name, field in fields.items():
-        if name not in value:
-            if field.required:
-                yield f"{place}.{name}: is missing"
-            continue
-        yield from _field_faults(value[name], field.type, f"{place}.{name}")
-
-
-def _field_faults(value: Any, kind: Any, place: str) -> Iterator[str]:
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        yield from _faults(value, kind, place)
-        return
-    inner = get_args(kind)[0] if get_origin(kind) is tuple else None
-    if isinstance(inner, type) and issubclass(inner, Struct):
-        if not isinstance(value, list):
-            yield f"{place}: must be a list of tables, [[{place}]]"
-            return
-        for number, each in enumerate(value, start=1):
-            yield from _faults(each, inner, f"{place}[{number}]")
-        return
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as wrong:
-        yield f"{place}: {wrong}"
-
-
-def _unknown(value: Mapping[str, Any], known: Sequence[str] | Mapping[str, Any], place: str) -> Iterator[str]:
-    for name in value:
-        if name not in known:
-            nearest = get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
-            yield f"{place}{name}: is unknown; did you mean {nearest}?"
 
 
 def _contradictions(versions: Sequence[Version]) -> Iterator[str]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from handlers.loyalty.policy import STANDARD
-from handlers.loyalty.policy_file import WrongPolicy, parse_policy, read_policy
+from handlers.loyalty.policy_file import parse_policy, read_policy
 from handlers.loyalty.policy_history import changed_since
+from handlers.tables import WrongPolicy
 
 PACKAGED = Path(__file__).parents[2] / "config" / "loyalty.toml"
 FIRST = '[[versions]]\nversion = "a"\n'
