@@ -8,6 +8,7 @@ from cli.database import opened
 from cli.invocation import settings_of
 from cli.log import log_of
 from cli.loop import run_loop
+from cli.notifications_policy import notifications_in
 from cli.options import Json
 from cli.output import print_json, safe
 from cli.points_policy import policy_in
@@ -75,7 +76,11 @@ async def _database(settings: Settings) -> list[str]:
 
 
 async def _handlers(settings: Settings) -> list[str]:
-    load_handlers(settings.handlers, policy_in(settings))
+    load_handlers(
+        settings.handlers,
+        policy_in(settings),
+        notifications=notifications_in(settings, SystemRuntime(), serving=True),
+    )
     return []
 
 

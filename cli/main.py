@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "cli.status",
     "ledger": "cli.ledger",
     "loyalty": "cli.loyalty",
+    "notifications": "cli.notifications",
     "effects": "cli.effects",
     "handlers": "cli.handlers",
     "dead-letters": "cli.dead_letters",

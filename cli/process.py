@@ -14,6 +14,7 @@ from broker.protocols import Producer
 from cli.banner import show_banner
 from cli.database import require_file
 from cli.log import log_of
+from cli.notifications_policy import notifications_in
 from cli.points_policy import policy_in
 from cli.starting import wait_for, writable
 from config.demo_secret import demo_secret
@@ -120,9 +121,17 @@ class Process:
             door = self._ingress(producer, metrics)
             host, port = settings.ingress_host, settings.ingress_port
             self._door = await enter(serve(door, host, port, on_fault=metrics.count_fault))
-        handlers = load_handlers(settings.handlers, self._policy, only=self._roles.only, log=self._roles.demo)
+        notifications = notifications_in(settings, self._runtime, serving=self._roles.worker)
+        handlers = load_handlers(
+            settings.handlers,
+            self._policy,
+            notifications=notifications,
+            only=self._roles.only,
+            log=self._roles.demo,
+        )
         if self._roles.worker:
             database = await enter(self._database())
+            await enter(notifications.opened(database))
         if self._roles.demo:
             await self._wait("log", self._log.admin().ensure_topics)
         await self._wait("log", producer.start)

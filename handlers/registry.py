@@ -9,6 +9,7 @@ from events.failures import Misconfigured
 from handlers.log import Log
 from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.policy import Policy
+from handlers.notifications.handler import Notifications
 from handlers.protocol import Handlers
 from handlers.record import Record
 from storage.handler_states import DECODING
@@ -24,14 +25,24 @@ RESERVED = (DECODING, "dead-letter-topic")
 
 
 def load_handlers(
-    paths: Iterable[str], policy: Policy, *, only: Iterable[str] = (), log: bool = False
+    paths: Iterable[str],
+    policy: Policy,
+    *,
+    notifications: Notifications | None = None,
+    only: Iterable[str] = (),
+    log: bool = False,
 ) -> Handlers:
     """The handlers of a worker: built-in, by entry point, and from `paths` (`module:Class`, made without
     arguments). `policy`: the ledger's. `only`: no others than these names. `log`: with the log handler.
 
     Raises Misconfigured for what cannot be imported, is no handler, or has a name twice or unknown.
     """
-    made: list[Any] = [Loyalty(policy), Record(), *([Log()] if log else [])]
+    made: list[Any] = [
+        Loyalty(policy),
+        Record(),
+        *([notifications] if notifications else []),
+        *([Log()] if log else []),
+    ]
     made += [_made(point.value) for point in entry_points(group=ENTRY_POINTS)]
     made += [_made(path) for path in paths]
     return _sorted_out(_chosen(made, list(only)))

@@ -29,7 +29,7 @@ def read_details(event: RedemptionEvent, asked: Collection[str], voucher_type: s
     """What one delivery tells of what is asked, as canonical JSON; None if nothing. Raises Refused."""
     if not asked:
         return None
-    payload = _payload(event)
+    payload = payload_of(event)
     told = {name: value for name in asked if (value := _read(payload, name, voucher_type)) is not None}
     return _canonical(told).decode() if told else None
 
@@ -56,7 +56,8 @@ def _canonical(value: Any) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def _payload(event: RedemptionEvent) -> Details:
+def payload_of(event: RedemptionEvent) -> Details:
+    """Every key of the payload, out of whatever it came in."""
     whole = read_whole(event.body)
     inner = whole.get("data")
     return inner if event.shape is not Shape.RAW and isinstance(inner, dict) else whole

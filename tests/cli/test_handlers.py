@@ -55,6 +55,7 @@ def test_every_handler_is_listed_with_its_type_and_counts(database: None, shell:
         "decoding": "decoding",
         "loyalty": "transactional",
         "record": "transactional",
+        "notifications": "effect",
         "dead-letter-topic": "effect",
         "former": None,
     }

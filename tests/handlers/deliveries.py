@@ -73,3 +73,8 @@ def _event(tenant: str, kind: Kind, redemption: str, data: Any) -> RedemptionEve
         data=msgspec.convert(data, Data),
         body=json.dumps(data, default=str).encode(),
     )
+
+
+def with_body(event: RedemptionEvent, data: dict[str, Any]) -> RedemptionEvent:
+    """The same event with another payload."""
+    return _event(event.tenant, event.kind, event.redemption_id, data)

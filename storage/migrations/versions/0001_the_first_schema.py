@@ -187,6 +187,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
     )
     op.create_table(
+        "notification_calls",
+        sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("subject", KEY, nullable=False),
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("call", KEY, nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("redemption_id", KEY, nullable=True),
+        sa.Column("customer_id", KEY, nullable=True),
+        sa.Column("channel", KEY, nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "subject", "kind", "call"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "notification_calls_customer",
+        "notification_calls",
+        ["customer_id", "channel", "at"],
+        unique=False,
+        postgresql_where=sa.text("customer_id IS NOT NULL"),
+        sqlite_where=sa.text("customer_id IS NOT NULL"),
+    )
+    op.create_table(
         "orders",
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("order_key", KEY, nullable=False),

@@ -1,0 +1,1 @@
+"""Notifications: messages about redemptions to customers, holders, staff and other systems."""
