@@ -13,10 +13,9 @@ from cli.database import opened
 from cli.invocation import settings_of
 from cli.loop import run_loop
 from cli.options import TENANT, Tenant, milliseconds
+from cli.output import harmless
 from config.settings import Settings
 from handlers.loyalty.report import ExportedEntry, exported
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Format(StrEnum):
@@ -54,8 +53,4 @@ async def _export(
 def cells(entry: ExportedEntry) -> list[str | int]:
     """A row of CSV. Text that a spreadsheet would compute gets an apostrophe; points are a number of ours."""
     values = msgspec.structs.asdict(entry) | {"inputs": msgspec.json.encode(entry.inputs).decode()}
-    return [value if isinstance(value, int) else _harmless(value or "") for value in values.values()]
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return [value if isinstance(value, int) else harmless(value or "") for value in values.values()]

@@ -35,6 +35,7 @@ COMMANDS = {
     "effects": "cli.effects",
     "handlers": "cli.handlers",
     "dead-letters": "cli.dead_letters",
+    "jobs": "cli.jobs",
     "audit": "cli.audit",
     "backfill": "cli.backfill",
     "reconcile": "cli.reconcile",

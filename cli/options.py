@@ -37,6 +37,22 @@ def moment_ms(text: str) -> int:
     return ms
 
 
+def rate(text: str) -> float:
+    """`20` or `20/s`: a number a second. Raises BadParameter."""
+    try:
+        number = float(text.removesuffix("/s"))
+    except ValueError:
+        number = 0.0
+    if not 0.001 <= number <= 1_000_000:
+        raise typer.BadParameter(f"{text!r} is no rate such as 20/s")
+    return number
+
+
+Rate = Annotated[
+    float | None, typer.Option("--rate", parser=rate, metavar="N/s", help="At most so many a second.")
+]
+
+
 def milliseconds(when: datetime | None) -> int | None:
     """A time given on the command line, UTC unless it says otherwise, in milliseconds since 1970."""
     if when is None:

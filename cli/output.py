@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from config.logs import escaped
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def print_json(answer: Any) -> None:
     """The whole answer as JSON, ASCII only."""
@@ -29,6 +31,11 @@ def safe(text: object) -> str:
 def complain(message: str) -> None:
     """One line on stderr that says what is wrong."""
     print(f"redemptions: {safe(' '.join(message.split()))}", file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """Text for a cell of CSV: one that a spreadsheet would compute gets an apostrophe."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 class JsonList:

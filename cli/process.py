@@ -22,6 +22,7 @@ from config.settings import Settings
 from config.webhook_secrets import DEFAULT_TENANT
 from consumer.delivery import Delivery
 from consumer.guard import GuardLimits
+from consumer.jobs import JobRunner
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
 from consumer.waiting import GivenUp, Patience
@@ -108,6 +109,7 @@ class Process:
         self._started = False
         self._door: int | None = None
         self._worker: Worker | None = None
+        self._jobs: JobRunner | None = None
 
     async def start(self) -> None:
         """Ports first: a busy one must end the start at once, and probes are answered while we wait."""
@@ -137,6 +139,8 @@ class Process:
         await self._wait("log", producer.start)
         if self._roles.worker:
             self._worker = self._assembled(database, producer, handlers)
+            patience = Patience(self._progress, self._runtime)
+            self._jobs = JobRunner(database, producer, settings.events_topic, self._runtime, patience)
             await self._wait("consumer group", self._worker.join)
         self._started = True
         gc.freeze()  # what start-up made stays: the collector need not look at it again
@@ -145,8 +149,10 @@ class Process:
         if self._roles.demo:
             show_banner(self._settings, self._door)
         log.info("ready", ingress=self._door, worker=self._roles.worker)
-        if self._worker is not None:
-            await self._worker.run(stop)
+        if self._worker is not None and self._jobs is not None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._jobs.run(stop), name="jobs")
+                await self._worker.run(stop)
         else:
             await self._watch_log(stop)
 

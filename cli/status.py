@@ -17,6 +17,7 @@ from events.runtime import SystemRuntime
 from handlers.loyalty.report import mark_counts
 from storage.database import Database
 from storage.effect_queries import count_effects, work_remains
+from storage.jobs import job_runs
 from storage.letter_queries import count_letters
 
 app = typer.Typer(help="How things stand.")
@@ -81,7 +82,12 @@ async def _wait_idle(settings: Settings, group: str | None, seconds: float) -> b
         while True:
             left = max(0.0, end - loop.time())
             try:
-                if await _lag(settings, group) == 0 and not await _work_remains(database, left):
+                # In the order of the flow: what a job published a moment ago is seen as lag, and so on.
+                if (
+                    not await _job_runs(database)
+                    and await _lag(settings, group) == 0
+                    and not await _work_remains(database, left)
+                ):
                     return True
             except Unavailable:
                 # Workers outlast an outage, and so does who waits for them; one that lasts is the answer.
@@ -95,3 +101,8 @@ async def _wait_idle(settings: Settings, group: str | None, seconds: float) -> b
 async def _work_remains(database: Database, seconds: float) -> bool:
     async with database.snapshot() as snapshot:
         return await work_remains(snapshot, int(seconds * 1000))
+
+
+async def _job_runs(database: Database) -> bool:
+    async with database.snapshot() as snapshot:
+        return await job_runs(snapshot)

@@ -164,11 +164,13 @@ class Batch:
         if handler.keeps_marks:
             # Its rows here only remember what it refused; what it has done it marks itself.
             outcomes = {mark: outcome for mark, outcome in outcomes.items() if mark not in done}
-            await self._forget_refusals(handler.name, done)
+            again = any(self._items[index].replay for index in due)
+            await self._forget_refusals(handler.name, done, again)
         await set_effects(self._transaction, outcomes)
 
-    async def _forget_refusals(self, handler: str, done: set[Mark]) -> None:
-        if await has_dead(self._transaction, self._transaction.names.id(handler)):
+    async def _forget_refusals(self, handler: str, done: set[Mark], again: bool) -> None:
+        # A replay may be of one that was discarded: no index tells of those.
+        if again or await has_dead(self._transaction, self._transaction.names.id(handler)):
             await delete_effects(self._transaction, done)
 
     def _is_due(self, handler: TransactionalHandler, index: int, mark: Mark) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from storage.dead_letters import StoredLetter
+from storage.dead_letters import Letter
 
 OURS = ("kafka_dlt-", "redemptions-")
 LONGEST_MESSAGE = 500
@@ -13,7 +13,7 @@ def original_headers(headers: Iterable[tuple[str, bytes]]) -> list[tuple[str, by
     return [(name, value) for name, value in headers if not name.startswith(OURS)]
 
 
-def letter_headers(letter: StoredLetter) -> list[tuple[str, bytes]]:
+def letter_headers(letter: Letter) -> list[tuple[str, bytes]]:
     """Numbers in the binary forms of Spring Kafka (int32 and int64, big-endian), the rest UTF-8 text."""
     headers = [
         *original_headers(letter.headers),

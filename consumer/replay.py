@@ -1,44 +1,34 @@
 """Puts dead letters back on the events topic: the raw record again, addressed to the handler that failed."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping
 
-from broker.protocols import Producer
+from broker.protocols import Producer, TooLarge
 from consumer.item import REPLAY_GENERATION, REPLAY_GROUP, REPLAY_HANDLER, REPLAY_LETTER
 from consumer.letter_record import original_headers
-from storage.database import Database
-from storage.dead_letters import StoredLetter, load_letters, mark_replayed
+from events.failures import Unavailable
+from storage.dead_letters import Letter
 
-CHUNK = 200
+PUBLISH_SECONDS = 20.0
+"""How long the log may take for a handful of letters. Shorter than a lease: who cannot publish is not taken
+for dead."""
 
 
-async def replay_letters(
-    database: Database,
-    producer: Producer,
-    topic: str,
-    ids: Sequence[str],
-    published: Callable[[int], None] = lambda count: None,
-) -> int:
-    """Append the letters' records to `topic`, then mark them replayed; returns how many were.
+async def publish(producer: Producer, topic: str, letters: Collection[Letter]) -> Mapping[str, bool]:
+    """Append the letters' records; returns by id whether the log has it, False for one that is too large.
 
-    A crash between the two leaves a letter open: replaying it again is the same generation, and a record of
-    a generation that was worked on already changes nothing. Letters that are not open are passed over.
-    Raises Unavailable.
+    Raises Unavailable: then some may be there. Published again they are the same generation, and a record of
+    a generation that was worked on already changes nothing.
     """
-    total = 0
-    for start in range(0, len(ids), CHUNK):
-        async with database.snapshot() as snapshot:
-            letters = await load_letters(snapshot, ids[start : start + CHUNK], only_open=True)
-        await asyncio.gather(*(_append(producer, topic, letter) for letter in letters.values()))
-        async with database.transaction() as transaction:
-            total += await mark_replayed(
-                transaction, [(letter.id, letter.replays + 1) for letter in letters.values()]
-            )
-        published(total)
-    return total
+    try:
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            taken = await asyncio.gather(*(_append(producer, topic, letter) for letter in letters))
+    except TimeoutError as late:
+        raise Unavailable("log_unavailable", f"the log did not answer for {PUBLISH_SECONDS:g} s") from late
+    return {letter.id: fits for letter, fits in zip(letters, taken, strict=True)}
 
 
-async def _append(producer: Producer, topic: str, letter: StoredLetter) -> None:
+async def _append(producer: Producer, topic: str, letter: Letter) -> bool:
     headers = [
         *original_headers(letter.headers),
         (REPLAY_LETTER, letter.id.encode()),
@@ -47,4 +37,8 @@ async def _append(producer: Producer, topic: str, letter: StoredLetter) -> None:
     ]
     if letter.handler is not None:
         headers.append((REPLAY_HANDLER, letter.handler.encode()))
-    await producer.append(topic, letter.value, key=letter.key, headers=headers)
+    try:
+        await producer.append(topic, letter.value, key=letter.key, headers=headers)
+    except TooLarge:
+        return False
+    return True

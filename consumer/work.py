@@ -11,7 +11,7 @@ from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.failures import Refused
 from handlers.protocol import Attempt, Deferred, EffectHandler, Retry, Skipped
 from storage.database import Transaction
-from storage.dead_letters import Letter, LetterEvent, StoredLetter, event_of, letters_of_effects, load_letters
+from storage.dead_letters import EventKey, Letter, event_of, letters_of_effects, load_letters
 from storage.effects import Lease, Mark
 from storage.payloads import load_payloads
 
@@ -84,9 +84,7 @@ class EventWork:
             ],
         )
 
-    async def _known(
-        self, transaction: Transaction, letters: Mapping[Lease, Letter]
-    ) -> dict[LetterEvent, str]:
+    async def _known(self, transaction: Transaction, letters: Mapping[Lease, Letter]) -> dict[EventKey, str]:
         """The letters of those that died before. The payload cannot tell which: it may be another record of
         the same event."""
         again = [event_of(letter) for lease, letter in letters.items() if lease.generation]
@@ -106,11 +104,11 @@ class LetterWork:
         self._producer = producer
         self._topic = topic
 
-    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, StoredLetter]:
+    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Letter]:
         letters = await load_letters(transaction, [lease.mark.redemption_id for lease in leases])
         return {lease.mark: letter for lease in leases if (letter := letters.get(lease.mark.redemption_id))}
 
-    async def run(self, load: StoredLetter, lease: Lease) -> None:
+    async def run(self, load: Letter, lease: Lease) -> None:
         try:
             await self._producer.append(self._topic, load.value, key=load.key, headers=letter_headers(load))
         except TooLarge as error:

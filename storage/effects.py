@@ -114,6 +114,18 @@ async def set_effects(
         )
 
 
+async def discard_effects(transaction: Transaction, generations: Mapping[Mark, int]) -> None:
+    """Discard the effects that are dead, unless they died in a later generation than that."""
+    if generations:
+        await transaction.run(
+            f"UPDATE effects SET state = {State.DISCARDED} FROM {{rows}} WHERE {SAME_KEY} "
+            f"AND effects.state = {State.DEAD} AND effects.generation <= r.generation",
+            Rows(
+                KEY | {"generation": "integer"}, [(*mark, generations[mark]) for mark in sorted(generations)]
+            ),
+        )
+
+
 async def has_dead(transaction: Transaction, handler: int) -> bool:
     """Whether any effect of this handler is dead: a look at a tiny index."""
     return bool(

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -44,6 +45,41 @@ class LetterState(IntEnum):
     OPEN = 0
     REPLAYED = 1
     DISCARDED = 2
+
+
+class LetterEvent(IntEnum):
+    """What happens to a dead letter, in the order in which it does within one generation."""
+
+    REPLAYED = 0
+    DIED = 1
+    DISCARDED = 2
+
+
+class JobKind(IntEnum):
+    """What a job does to its letters."""
+
+    REPLAY = 0
+    DISCARD = 1
+
+
+class JobState(IntEnum):
+    """Running: somebody works on it, or will."""
+
+    RUNNING = 0
+    PAUSED = 1
+    DONE = 2
+    CANCELLED = 3
+
+
+class ItemState(IntEnum):
+    """What a job did with one letter. Passed over: it was no longer there to be worked on. Too large: the log
+    takes no record of its size."""
+
+    WAITING = 0
+    REPLAYED = 1
+    DISCARDED = 2
+    PASSED_OVER = 3
+    TOO_LARGE = 4
 
 
 KIND_NUMBERS = {Kind.SUCCEEDED: 0, Kind.ROLLED_BACK: 1, Kind.FAILED: 2}
@@ -127,16 +163,77 @@ dead_letters = Table(
     Column("error", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("fingerprint", Text, nullable=False),
-    Column("key", LargeBinary),
-    Column("value", LargeBinary, nullable=False),
-    Column("headers", LargeBinary, nullable=False),
     Column("state", SmallInteger, nullable=False, server_default=text("0")),
     Column("replays", Integer, nullable=False, server_default=text("0")),
     Column("first_seen", BigInteger, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
+    # Last: to read a column behind a long value, SQLite reads the value.
+    Column("key", LargeBinary),
+    Column("headers", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
 )
-Index("dead_letters_state", dead_letters.c.state, dead_letters.c.first_seen)
+# Each in the order in which letters are listed, so that a list of any length is never sorted.
+Index("dead_letters_seen", dead_letters.c.first_seen, dead_letters.c.id)
+Index("dead_letters_state", dead_letters.c.state, dead_letters.c.first_seen, dead_letters.c.id)
+Index("dead_letters_fingerprint", dead_letters.c.fingerprint, dead_letters.c.first_seen, dead_letters.c.id)
 Index("dead_letters_redemption", dead_letters.c.redemption_id)
+Index("dead_letters_customer", dead_letters.c.customer_id)
+
+letter_history = Table(
+    "letter_history",
+    metadata,
+    Column("letter", Key, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("event", SmallInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text),
+    Column("error", Text),
+    Column("job", Key),
+    sqlite_with_rowid=False,
+)
+"""What happened to each dead letter: died (with `reason` and `error`), replayed, discarded (by a `job`).
+Append-only. Generation 0 is the first death, 1 the first replay and the death that came of it."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False, server_default=text("0")),
+    Column("who", Text, nullable=False),
+    Column("reason", Text),
+    Column("what", Text, nullable=False),
+    Column("rate", Float),
+    Column("total", Integer, nullable=False),
+    Column("position", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("lease_owner", Text),
+    Column("lease_number", Integer, nullable=False, server_default=text("0")),
+    Column("leased_until", BigInteger),
+)
+"""Bulk work on dead letters. `what` is the filter as JSON, `rate` letters a second; items up to `position`
+are settled. The lease says who runs it."""
+Index(
+    "jobs_not_ended",
+    jobs.c.created_at,
+    postgresql_where=text("ended_at IS NULL"),
+    sqlite_where=text("ended_at IS NULL"),
+)
+
+job_items = Table(
+    "job_items",
+    metadata,
+    Column("job", Key, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("letter", Key, nullable=False),
+    Column("state", SmallInteger, nullable=False, server_default=text("0")),
+    Column("generation", Integer, nullable=False),
+    Column("at", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""The letters of a job as they were when it was made, and what became of each: `generation` is at first how
+often the letter had been replayed, then that of the job's own replay."""
 
 positions = Table(
     "positions",

@@ -43,6 +43,10 @@ def test_a_letter_has_the_documented_names(filled: Site) -> None:
         (["--until", "2024-01-01"], 0),
         (["--tenant", "another"], 0),
         (["--limit", "1"], 1),
+        (["--handler", "-"], 1),
+        (["--reason-code", "not_json"], 1),
+        (["--fingerprint", "no-such-group"], 0),
+        (["--customer", "' OR 1 = 1 --"], 0),
     ],
     ids=str,
 )
@@ -87,11 +91,11 @@ def test_a_replay_of_many_wants_to_be_asked_for_and_reopens_what_fails_again(sit
     site.start("run").wait_ready()
     Sender(site.url, at_once=1).send(BODIES)
     site.wait_idle()
-    assert site.told("dead-letters", "replay", "--all", "--dry-run") == {
-        "matched": 2,
-        "replayed": 0,
-        "dry_run": True,
-    }
+    would = site.told("dead-letters", "replay", "--all", "--dry-run")
+    assert (would["matched"], would["replayed"], would["dry_run"]) == (2, 0, True)
+    assert would["handlers"] == {"loyalty": 1, "-": 1}
+    assert (would["unreadable"], would["ledger"]["refused"]) == ({"not_json": 1}, {"unfit_amount": 1})
+    assert site.told("jobs", "list") == []
     assert site.ask("dead-letters", "replay", "--tenant", "default").code == 2
 
     answer = site.ask("dead-letters", "replay", "--handler", "loyalty", "--json")
@@ -100,3 +104,9 @@ def test_a_replay_of_many_wants_to_be_asked_for_and_reopens_what_fails_again(sit
     (again,) = listed(site, "--handler", "loyalty")
     assert (again["state"], again["replays"]) == ("open", 1)
     assert site.ask("dead-letters", "replay", "no-such-id").code == 1
+    shown = site.told("dead-letters", "show", again["id"])
+    assert [(each["event"], each["generation"]) for each in shown["history"]] == [
+        ("died", 0),
+        ("replayed", 1),
+        ("died", 1),
+    ]

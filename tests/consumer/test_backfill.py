@@ -13,7 +13,6 @@ from consumer.drift import DriftWatch
 from consumer.guard import GuardLimits
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
-from consumer.replay import replay_letters
 from consumer.settler import Settler, Stored
 from consumer.waiting import Patience
 from events.failures import Refused
@@ -22,8 +21,10 @@ from handlers.loyalty.handler import Loyalty
 from handlers.protocol import Handlers
 from storage.database import Database
 from storage.handler_states import resume_handler
+from storage.letter_queries import LetterFilter
 from storage.schema import State
 from tests.consumer.bench import GROUP, Bench, Caller, Shop, a_rollback, a_success
+from tests.consumer.orders import worked_on
 from tests.consumer.scripted import TOPIC, ScriptedLog
 from tests.consumer.test_guard import Always
 
@@ -196,8 +197,8 @@ async def test_a_letter_of_a_backfill_is_replayed_to_the_workers_group(
     assert await Filling(database, log, shop).run()
     (letter,) = [row for row in await settled.letters() if row[0] == "shop"]
     assert letter[1:3] == ("unfit", "r_7")
-    ids = [row[0] for row in await settled.rows("SELECT id FROM dead_letters WHERE handler = 'shop'")]
-    assert await replay_letters(database, log, TOPIC, ids) == 1
+    _, counts = await worked_on(database, log, LetterFilter(handler="shop"))
+    assert counts["replayed"] == 1
     await Bench(database, log).settle_all()
     assert await settled.scalar("SELECT count(*) FROM sales") == 60
     # Another backfill passes over the replay's record.

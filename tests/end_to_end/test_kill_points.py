@@ -142,8 +142,8 @@ def test_killed_between_append_and_answer_the_sender_sends_again_and_it_counts_o
     [
         Kill("broker.embedded:EmbeddedProducer.append"),
         Kill("broker.embedded:EmbeddedProducer.append", "after"),
-        Kill("storage.dead_letters:mark_replayed"),
-        Kill("storage.dead_letters:mark_replayed", "after"),
+        Kill("storage.letter_changes:mark_replayed"),
+        Kill("storage.letter_changes:mark_replayed", "after"),
     ],
     ids=str,
 )
@@ -152,6 +152,8 @@ def test_a_replay_that_was_killed_is_repeated_without_harm(site: Site, loaded: P
     site.start("run").wait_ready()
     site.wait_idle()
     assert site.ask("dead-letters", "replay", "--all", kill=kill).code == -9
+    (job,) = site.told("jobs", "list")
+    assert site.ask("jobs", "cancel", job["id"]).code == 0
     assert site.ask("dead-letters", "replay", "--all").code == 0
     assert_all_is_right(site)
     # Each was refused again by the one handler that had refused it, and the others were left alone.
