@@ -1,0 +1,1 @@
+"""Mutated deliveries from the signed request to the books."""
