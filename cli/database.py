@@ -16,10 +16,13 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, create: bool = False) -> AsyncIterator[Database]:
-    """The database. `create`: it may be a SQLite file that is not there yet."""
+async def opened(
+    settings: Settings, *, create: bool = False, patient: bool = True
+) -> AsyncIterator[Database]:
+    """The database. `create`: it may be a SQLite file that is not there yet. `patient`: its snapshots may
+    take their time."""
     require_file(settings.database(), create=create)
-    database = connect(settings.database(), SystemRuntime())
+    database = connect(settings.database(), SystemRuntime(), patient=patient)
     try:
         yield database
     finally:

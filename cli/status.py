@@ -78,7 +78,7 @@ async def _lag(settings: Settings, group: str | None) -> int:
 async def _wait_idle(settings: Settings, group: str | None, seconds: float) -> bool:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    async with opened(settings) as database:
+    async with opened(settings, patient=False) as database:
         while True:
             left = max(0.0, end - loop.time())
             try:

@@ -150,9 +150,10 @@ class Database:
     """The way to the database. Its errors come out as Unavailable or Misconfigured, or as they are when the
     data is at fault (storage.errors)."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, patient: bool = False) -> None:
         self.engine = engine
         self.dialect = engine.dialect.name
+        self._patience = PATIENCE.get(self.dialect, ()) if patient else ()
         # SQLite has one writer: waiting for it here is fair, waiting in its busy handler is a lottery.
         self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
 
@@ -176,6 +177,8 @@ class Database:
             async with self.engine.connect() as connection:
                 await connection.execution_options(**SNAPSHOT_OPTIONS[self.dialect])
                 async with connection.begin():
+                    for statement in self._patience:
+                        await connection.exec_driver_sql(statement)
                     transaction = Transaction(connection)
                     await transaction.read_names()
                     yield transaction
@@ -184,6 +187,14 @@ class Database:
         await self.engine.dispose()
 
 
+PATIENCE = {
+    "postgresql": (
+        "SET LOCAL statement_timeout = 0",
+        # Long, but not for ever: what an open snapshot may still see cannot be vacuumed.
+        "SET LOCAL idle_in_transaction_session_timeout = '1h'",
+    )
+}
+"""What a snapshot may wait for; it holds no lock that would hold anybody up."""
 SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {"sqlite_begin": "BEGIN"},

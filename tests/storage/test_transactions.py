@@ -162,3 +162,33 @@ async def test_nobody_listening_is_an_outage(unused_tcp_port: int) -> None:
         async with database.transaction():
             pass
     await database.close()
+
+
+@pytest.mark.postgres
+async def test_a_patient_snapshot_outlasts_what_ends_a_statement_of_the_workers(
+    postgres: Database, shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connecting.POSTGRESQL_SETTINGS, "statement_timeout", "20ms")
+    for patient in (False, True):
+        database = connect(shared_url, SystemRuntime(), patient=patient)
+        try:
+            async with database.snapshot() as snapshot:
+                await snapshot.run("SELECT pg_sleep(0.1)")
+            assert patient
+        except Unavailable:
+            assert not patient
+        finally:
+            await database.close()
+
+
+@pytest.mark.postgres
+async def test_patience_is_for_reading_alone(postgres: Database, shared_url: str) -> None:
+    database = connect(shared_url, SystemRuntime(), patient=True)
+    try:
+        async with database.snapshot() as snapshot:
+            assert (await snapshot.run("SHOW statement_timeout"))[0][0] == "0"
+        async with database.transaction() as transaction:
+            assert (await transaction.run("SHOW statement_timeout"))[0][0] == "30s"
+            assert (await transaction.run("SHOW idle_in_transaction_session_timeout"))[0][0] == "15s"
+    finally:
+        await database.close()
