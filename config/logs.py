@@ -13,7 +13,8 @@ _WITHHELD = "(withheld)"
 _PERSONAL_OR_SECRET = frozenset(
     {"name", "email", "phone", "secret", "password", "token", "signature", "headers", "body", "payload"}
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Marks of direction too: after one of them a line reads otherwise than it is written.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LIBRARY_LEVEL = logging.WARNING
 
 
@@ -84,7 +85,7 @@ def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def escaped(text: str) -> str:
-    """`text` with control characters and lone surrogates in their Python spelling, such as `\\x1b`."""
+    """`text` with control characters, marks of direction and lone surrogates spelt as in Python: `\\x1b`."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -51,10 +51,10 @@ def test_personal_data_and_secrets_are_withheld(log: Any, capsys: pytest.Capture
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_control_characters_cannot_forge_a_line(log_format: Any, capsys: pytest.CaptureFixture[str]) -> None:
     configure(log_format, "info")
-    structlog.get_logger().info("x\nforged", reason="\x1b[2J\x9b\u2028\ud800", ids=["\x1b"])
+    structlog.get_logger().info("x\nforged", reason="\x1b[2J\x9b\u2028\u202e\u2066\u200f\ud800", ids=["\x1b"])
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    assert not any(character in err for character in "\x9b\u2028\ud800")
+    assert not any(character in err for character in "\x9b\u2028\u202e\u2066\u200f\ud800")
     assert "\x1b[2J" not in err
     assert "\\x1b[2J" in err
 
