@@ -1,11 +1,11 @@
 """Options that several commands share."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from cli.output import safe
 from config.webhook_secrets import DEFAULT_TENANT
 from reconcile.moments import moment
 
@@ -15,9 +15,12 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so ma
 TENANT = DEFAULT_TENANT
 
 
+_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
 def line(text: str | None) -> str | None:
     """Text of one line, as every database takes it: the callback of options. Raises BadParameter."""
-    if text is not None and safe(text) != text:
+    if text is not None and _NO_LINE.search(text):
         raise typer.BadParameter("control characters, or bytes that are not UTF-8")
     return text
 

@@ -1,5 +1,7 @@
 """Opening the database: drivers, pools, pragmas and time-outs."""
 
+import sqlite3
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -34,6 +36,8 @@ SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout = 10000",
     "PRAGMA cache_size = -65536",
     "PRAGMA temp_store = MEMORY",
+    # 64 MiB: a page that many batches change is copied into the database once, not after each of them.
+    "PRAGMA wal_autocheckpoint = 16384",
 )
 PREPARED_STATEMENTS = 512
 """Each set-based statement comes in a dozen sizes (storage.rows)."""
@@ -68,7 +72,9 @@ def _postgresql_engine(dsn: str, command_seconds: float | None) -> AsyncEngine:
 
 def _sqlite_engine(path: str, runtime: Runtime) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", connect_args={"cached_statements": PREPARED_STATEMENTS}, **ENGINE
+        f"sqlite+aiosqlite:///{path}",
+        connect_args={"cached_statements": PREPARED_STATEMENTS, "factory": _SqliteConnection},
+        **ENGINE,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -86,3 +92,17 @@ def _sqlite_engine(path: str, runtime: Runtime) -> AsyncEngine:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
 
     return engine
+
+
+class _SqliteConnection(sqlite3.Connection):
+    """Lets go of its locks when it is closed.
+
+    SQLite closes a connection for good, and so ends its transaction, with its last statement, which lives as
+    long as a cursor does: in the traceback of the error that ended it, say. So a transaction cut off by a
+    time-out would keep everybody else from writing until the garbage collector came by.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # closed before: the driver may do it twice
+            self.rollback()
+        super().close()
