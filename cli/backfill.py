@@ -13,12 +13,13 @@ from cli.options import Json, iso, line, moment_ms
 from cli.output import complain, print_json
 from cli.points_policy import policy_in
 from cli.stopping import stop_at_signal
+from cli.worker_handlers import handlers_in
 from config.settings import Settings
+from events.runtime import SystemRuntime
 from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.policy import Policy
 from handlers.loyalty.policy_history import admit
 from handlers.protocol import Handlers
-from handlers.registry import load_handlers
 from storage.audit import audited
 from storage.upgrade import require_schema
 
@@ -64,7 +65,8 @@ def backfill(
 
 
 def _chosen(settings: Settings, policy: Policy, handler: str) -> Handlers:
-    chosen = load_handlers(settings.handlers, policy, only=(handler,))._replace(observers=())
+    chosen = handlers_in(settings, policy, SystemRuntime(), serving=True, only=(handler,))
+    chosen = chosen._replace(observers=())
     if not chosen.transactional and not chosen.effect:
         raise typer.BadParameter(f"the handler {handler} keeps nothing, so there is nothing to fill back")
     return chosen
@@ -80,7 +82,7 @@ async def _backfill(
         await require_schema(database)
         if wanted.handler == Loyalty.name:
             await admit(database, policy)  # as for a worker: one that changes the past is refused
-        async with audited(database, deed) as counts:
+        async with handlers.opened(database), audited(database, deed) as counts:
             answer = await Filling(settings, handlers, wanted, database, stop).complete(visible)
             counts |= {"records": answer["records"], "complete": int(answer["complete"])}
     return answer

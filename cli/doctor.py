@@ -8,14 +8,13 @@ from cli.database import opened
 from cli.invocation import settings_of
 from cli.log import log_of
 from cli.loop import run_loop
-from cli.notifications_policy import notifications_in
 from cli.options import Json
 from cli.output import print_json, safe
 from cli.points_policy import policy_in
+from cli.worker_handlers import handlers_in
 from config.settings import Settings
 from events.failures import Failure
 from events.runtime import SystemRuntime
-from handlers.registry import load_handlers
 from storage.handler_states import Standing, handler_states
 from storage.upgrade import require_schema
 
@@ -76,11 +75,7 @@ async def _database(settings: Settings) -> list[str]:
 
 
 async def _handlers(settings: Settings) -> list[str]:
-    load_handlers(
-        settings.handlers,
-        policy_in(settings),
-        notifications=notifications_in(settings, SystemRuntime(), serving=True),
-    )
+    handlers_in(settings, policy_in(settings), SystemRuntime(), serving=True)
     return []
 
 

@@ -9,17 +9,15 @@ import typer
 from cli.database import ask, opened
 from cli.invocation import settings_of
 from cli.loop import run_loop
-from cli.notifications_policy import notifications_in
 from cli.operator import deed_of, operator
 from cli.options import Json, iso, line
 from cli.output import complain, print_json, safe, table
 from cli.points_policy import policy_in
+from cli.worker_handlers import handlers_in
 from config.settings import Settings
 from consumer.letters import DEAD_LETTER_TOPIC
 from events.failures import Misconfigured
 from events.runtime import SystemRuntime
-from handlers.protocol import Handlers
-from handlers.registry import load_handlers
 from storage.audit import Deed, announce, conclude
 from storage.database import Transaction
 from storage.effect_queries import counts_by_handler
@@ -128,9 +126,7 @@ def _answer(handler: str, state: HandlerState | None, changed: bool, as_json: bo
 
 def _types(settings: Settings) -> dict[str, str]:
     """What each handler of the settings is."""
-    known: Handlers = load_handlers(
-        settings.handlers, policy_in(settings), notifications=notifications_in(settings, SystemRuntime())
-    )
+    known = handlers_in(settings, policy_in(settings), SystemRuntime())
     types = {DECODING: DECODING}
     types |= {handler.name: "transactional" for handler in known.transactional}
     types |= {handler.name: "effect" for handler in known.effect}

@@ -14,9 +14,9 @@ from broker.protocols import Producer
 from cli.banner import show_banner
 from cli.database import require_file
 from cli.log import log_of
-from cli.notifications_policy import notifications_in
 from cli.points_policy import policy_in
 from cli.starting import wait_for, writable
+from cli.worker_handlers import handlers_in
 from config.demo_secret import demo_secret
 from config.settings import Settings
 from config.webhook_secrets import DEFAULT_TENANT
@@ -31,7 +31,6 @@ from consumer.worker import Worker, WorkerConfig
 from events.runtime import Runtime, SystemRuntime
 from handlers.loyalty.policy_history import admit
 from handlers.protocol import Handlers
-from handlers.registry import load_handlers
 from ingress.admin import admin_app
 from ingress.app import Ingress, IngressSettings
 from ingress.metrics import IngressMetrics
@@ -123,17 +122,17 @@ class Process:
             door = self._ingress(producer, metrics)
             host, port = settings.ingress_host, settings.ingress_port
             self._door = await enter(serve(door, host, port, on_fault=metrics.count_fault))
-        notifications = notifications_in(settings, self._runtime, serving=self._roles.worker)
-        handlers = load_handlers(
-            settings.handlers,
+        handlers = handlers_in(
+            settings,
             self._policy,
-            notifications=notifications,
+            self._runtime,
+            serving=self._roles.worker,
             only=self._roles.only,
             log=self._roles.demo,
         )
         if self._roles.worker:
             database = await enter(self._database())
-            await enter(notifications.opened(database))
+            await enter(handlers.opened(database))
         if self._roles.demo:
             await self._wait("log", self._log.admin().ensure_topics)
         await self._wait("log", producer.start)

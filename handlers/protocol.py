@@ -1,6 +1,7 @@
 """The shapes a handler can have: what a user writes one against, and all that the worker knows of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, Protocol
 
 from events.event import Kind, RedemptionEvent
@@ -8,7 +9,7 @@ from events.failures import Refused
 from events.outcome import Outcome
 from handlers.terms import OnUnknown as OnUnknown
 from handlers.terms import Retry as Retry
-from storage.database import Transaction
+from storage.database import Database, Transaction
 
 
 class Skipped(NamedTuple):
@@ -74,6 +75,8 @@ class EffectHandler(Protocol):
     - `dependency(event) -> str`: what a call for this event depends on, such as a channel's name; without
       it, the handler's own name. Each dependency has a circuit breaker. Must be quick and pure, from a
       small set.
+    - `opened(database) -> AbstractAsyncContextManager`: entered before the first try in a process, left
+      after the last one: for connections, which a handler has not when it is merely made.
     """
 
     name: str
@@ -108,3 +111,12 @@ class Handlers(NamedTuple):
     transactional: tuple[TransactionalHandler, ...] = ()
     effect: tuple[EffectHandler, ...] = ()
     observers: tuple[Observer, ...] = ()
+
+    @asynccontextmanager
+    async def opened(self, database: Database) -> AsyncIterator[None]:
+        """Effects are delivered in here only."""
+        async with AsyncExitStack() as stack:
+            for handler in self.effect:
+                if hasattr(handler, "opened"):
+                    await stack.enter_async_context(handler.opened(database))
+            yield

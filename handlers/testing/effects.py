@@ -76,10 +76,11 @@ async def _run(
     async with outside() as trial, opened() as stage:
         handler = trial.make()
         handler = running(handler, run) if run else handler
-        for body in bodies:
-            handlers = Handlers(effect=(handler,))
-            await stage.take_in(handlers, [body], handlers if rolled_back else None)
-            await stage.deliver(handler)
+        handlers = Handlers(effect=(handler,))
+        async with handlers.opened(stage.database):
+            for body in bodies:
+                await stage.take_in(handlers, [body], handlers if rolled_back else None)
+                await stage.deliver(handler)
         return await _left(stage, trial, handler)
 
 
@@ -91,7 +92,8 @@ async def _crashed(outside: Outside, bodies: Sequence[bytes], turns: int | None)
         await stage.take_in(Handlers(effect=(handler,)), bodies)
         while True:
             dies.killed = killed = asyncio.Event()
-            await stage.deliver(running(handler, dies.run, concurrency=1), killed)
+            async with Handlers(effect=(handler,)).opened(stage.database):
+                await stage.deliver(running(handler, dies.run, concurrency=1), killed)
             if not killed.is_set():
                 return await _left(stage, trial, handler)
             handler = trial.make()

@@ -11,6 +11,7 @@ from events.event import Kind, RedemptionEvent
 from events.failures import Refused, Unavailable
 from handlers.protocol import Attempt, EffectHandler, Retry, Skipped
 from handlers.testing import Broken, Trial, check_effect_handler, redeemed, rolled_back
+from storage.database import Database
 
 BODIES = [redeemed("r_1"), rolled_back("r_1"), redeemed("r_2", customer="cust_2")]
 Call = Callable[["Shop", Attempt], Awaitable[Skipped | None]]
@@ -172,3 +173,24 @@ async def test_a_handler_that_takes_longer_than_it_may_is_found() -> None:
         await asyncio.Event().wait()
 
     assert await found(waits, Slow) == "a calm run"
+
+
+async def test_what_a_handler_opens_is_open_for_each_try_and_closed_in_the_end() -> None:
+    doors: list[bool] = []
+
+    class Doors(Handler):
+        is_open = False
+
+        @asynccontextmanager
+        async def opened(self, database: Database) -> AsyncIterator[None]:
+            self.is_open = True
+            yield
+            self.is_open = False
+            doors.append(self.is_open)
+
+        async def run(self, attempt: Attempt) -> None:
+            assert self.is_open
+            await good(self._shop, attempt)
+
+    await check_effect_handler(outside(good, Doors), BODIES)
+    assert doors

@@ -4,60 +4,22 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from events.event import RedemptionEvent
 from events.failures import Refused, Unavailable
 from handlers.protocol import Skipped
 from tests.handlers.deliveries import a_sale, with_body
 from tests.handlers.notifications.desk import Desk
+from tests.handlers.notifications.postmaster import Postmaster, mail, served
 
 RULE = '\n[[rules]]\nname = "redeemed"\non = "succeeded"\nchannel = "mail"\n'
 KEY = "notify:default:succeeded:r_1:mail:redeemed"
-
-
-class Postmaster:
-    """Takes mail; `answers` are what it says to the next messages, `rcpt` to the next recipients."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.raw: list[bytes] = []
-        self.recipients: list[list[str]] = []
-        self.answers: list[str] = []
-        self.rcpt: list[str] = []
-        self.encrypted: list[bool] = []
-
-    async def handle_RCPT(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if self.rcpt:
-            return self.rcpt.pop(0)
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        answer = self.answers.pop(0) if self.answers else "250 OK"
-        if answer == "break":
-            assert server.transport is not None
-            server.transport.abort()
-        if answer.startswith("250") or answer == "break":
-            content = envelope.content
-            assert isinstance(content, bytes)
-            self.raw.append(content)
-            mail = message_from_bytes(content, policy=policy.default)
-            assert isinstance(mail, EmailMessage)
-            self.mails.append(mail)
-            self.recipients.append(envelope.rcpt_tos)
-            self.encrypted.append(session.ssl is not None or server._over_ssl)
-        return answer
 
 
 @pytest.fixture
@@ -84,20 +46,6 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     return tmp_path_factory.getbasetemp() / "authority.pem"
 
 
-@asynccontextmanager
-async def served(
-    postmaster: Postmaster, over_tls: ssl.SSLContext | None = None, **options: Any
-) -> AsyncIterator[int]:
-    """The port of a server in this loop: aiosmtpd's own Controller takes no free one."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: SMTP(postmaster, hostname="localhost", loop=loop, **options), "localhost", 0, ssl=over_tls
-    )
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        server.close()
-
-
 @pytest.fixture
 async def plain(postmaster: Postmaster) -> AsyncIterator[int]:
     async with served(postmaster) as port:
@@ -120,13 +68,6 @@ async def starttls(postmaster: Postmaster, tls: ssl.SSLContext) -> AsyncIterator
 async def over_tls(postmaster: Postmaster, tls: ssl.SSLContext) -> AsyncIterator[int]:
     async with served(postmaster, tls) as port:
         yield port
-
-
-def mail(port: int, security: str = "none", more: str = "") -> str:
-    return (
-        f'[channels.mail]\ntype = "email"\nhost = "localhost"\nport = {port}\n'
-        f'security = "{security}"\nsender = "Shop <shop@example.com>"\ntimeout = 5\n{more}\n'
-    )
 
 
 def sold(redemption: str = "r_1", **customer: Any) -> RedemptionEvent:
