@@ -194,6 +194,8 @@ def _answer(journal: Journal, window: Window, as_json: bool) -> None:
         f"{journal.checked} checked: {journal.missing} missing, {journal.extra} extra, "
         f"{journal.different} different, {journal.unreadable} unreadable, {journal.enqueued} enqueued"
     )
+    if journal.erased:
+        print(f"{journal.erased} missing of erased customers: passed over")
 
 
 def _print_line(*words: Any) -> None:
@@ -207,7 +209,8 @@ def _print_json(journal: Journal, window: Window) -> None:
     _print_list("missing", journal.of(Missing))
     _print_list("extra", journal.of(Extra))
     _print_list("different", journal.of(Different))
-    print(f', "unreadable": {journal.unreadable}, "enqueued": {journal.enqueued}}}')
+    counts = {"unreadable": journal.unreadable, "enqueued": journal.enqueued, "erased": journal.erased}
+    print(f", {json.dumps(counts)[1:]}")
 
 
 def _print_list(name: str, findings: Iterable[Finding]) -> None:

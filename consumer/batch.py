@@ -6,6 +6,7 @@ from consumer.guard import Trial, unguarded
 from consumer.isolation import Verdict, apply_isolated
 from consumer.item import Item
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
+from consumer.silence import silence
 from events.event import RedemptionEvent
 from events.failures import Failure, Malformed, Refused
 from handlers.protocol import EffectHandler, Handlers, Skipped, TransactionalHandler
@@ -59,6 +60,7 @@ class Batch:
         Raises Unavailable or Misconfigured: then roll back and settle the batch anew;
         Crossed: roll back, and settle what comes before."""
         await self._learn_names()
+        self._items = await silence(self._transaction, self._items, self._handlers)
         self._set_aside()
         wanted = {handler.name: self._wanted_by(handler) for handler in self._handlers.transactional}
         asked = {handler.name: self._asked_of(handler) for handler in self._handlers.effect}

@@ -53,9 +53,13 @@ class Item(NamedTuple):
     replay: Replay | None
     drift: tuple[Drift, ...] = ()
     """What in it is undocumented, as far as somebody looked."""
+    only: frozenset[str] | None = None
+    """No other handlers than these may learn of it (consumer.silence); None: all may."""
 
     def addresses(self, handler: str) -> bool:
         """Whether this handler is meant: a replay is for the one that failed."""
+        if self.only is not None and handler not in self.only:
+            return False
         return self.replay is None or self.replay.handler in (None, handler)
 
     @property

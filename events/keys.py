@@ -2,7 +2,7 @@
 
 from events.delivery import unwrap
 from events.failures import Malformed
-from events.ids import customer_ids, first_fit, order_ids, original_ids
+from events.ids import customer_ids, first_fit, is_fit, order_ids, original_ids
 from events.payload import Body, Data
 from events.reading import read
 
@@ -25,6 +25,15 @@ def ids_of(body: bytes) -> tuple[str | None, str | None]:
     if data is None:
         return None, None
     return first_fit(original_ids(data)), first_fit(customer_ids(data))
+
+
+def customers_of(body: bytes) -> set[str]:
+    """Every customer whose redemption this is said to be; more than one if the sender contradicts itself."""
+    try:
+        data = _data_of(read(body))
+    except Malformed:
+        return set()
+    return set() if data is None else {id for id in customer_ids(data) if is_fit(id)}
 
 
 def _data_of(content: Body) -> Data | None:

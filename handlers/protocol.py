@@ -41,7 +41,10 @@ class TransactionalHandler(Protocol):
 
     keeps_marks: bool
     """True: its own tables remember what was applied, so it is called for duplicates too (and may learn from
-    them). False, the usual: the worker stores a mark for each event and calls it for new ones only."""
+    them). False, the usual: the worker stores a mark for each event and calls it for new ones only.
+
+    It may also have `keeps_ids_only = True`: what it stores is ids and numbers, so that it learns of events
+    of customers who were erased. The others do not (docs/privacy.md)."""
 
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         """Apply a batch, in a savepoint of its own.

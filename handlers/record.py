@@ -13,6 +13,7 @@ class Record:
     name = "record"
     kinds = (Kind.FAILED,)
     keeps_marks = False
+    keeps_ids_only = True
 
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         return {}

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from events.event import Kind
 from events.failures import Refused
-from events.ids import customer_ids, first_fit, order_ids
+from events.ids import customer_ids, first_fit, is_fit, order_ids
 from handlers.loyalty.fact_store import FACTS, ID, SAME_ID
 from handlers.loyalty.facts import Facts
 from handlers.loyalty.reading import read
@@ -12,6 +12,7 @@ from reconcile.events import Told
 from reconcile.findings import Different, Extra, Fact, Missing, iso_or_none
 from reconcile.moments import Window
 from storage.database import Transaction
+from storage.erasures import Customer, erasures_of
 from storage.rows import Rows
 
 COMPARED = ("order_id", "parent_id", "customer_id", "amount", "total_amount", "total_discount_amount")
@@ -33,6 +34,21 @@ async def missing_of(
         elif facts and each.event.kind is Kind.SUCCEEDED and (fields := _differences(each, facts)):
             different.append(Different(facts.redemption_id, fields))
     return missing, different
+
+
+async def known_erased(snapshot: Transaction, tenant: str, told: Sequence[Told]) -> set[str]:
+    """The ids of those rows that are from before the erasure of their customer: they must not come back."""
+    named = {each.row_id: customers_named(each, tenant) for each in told}
+    erased = await erasures_of(snapshot, {customer for each in named.values() for customer in each})
+    return {
+        each.row_id
+        for each in told
+        if any(each.date is None or each.date < erased[one] for one in named[each.row_id] & erased.keys())
+    }
+
+
+def customers_named(told: Told, tenant: str) -> set[Customer]:
+    return {(tenant, id) for id in customer_ids(told.event.data) if is_fit(id)} if told.event else set()
 
 
 async def dated(snapshot: Transaction, tenant: str, window: Window) -> AsyncIterator[Facts]:

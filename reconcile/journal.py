@@ -45,6 +45,8 @@ class Listed(Struct, frozen=True, tag="listed"):
     checked: int = 0
     unreadable: int = 0
     enqueued: int = 0
+    erased: int = 0
+    """Missing, but from before the erasure of their customer: neither a finding nor enqueued."""
 
 
 class Progress(Struct, frozen=True):
@@ -77,7 +79,7 @@ class Journal:
         self.rows: set[str] = set()
         self.reversed: set[str] = set()
         self.undone: set[str] = set()
-        self.checked = self.unreadable = self.enqueued = 0
+        self.checked = self.unreadable = self.enqueued = self.erased = 0
         self.missing = self.extra = self.different = 0
         progress = None if restart else self._read_progress()
         self.until = progress.until if progress else now if scope.until is None else scope.until
@@ -146,6 +148,7 @@ class Journal:
                 self.checked += entry.checked
                 self.unreadable += entry.unreadable
                 self.enqueued += entry.enqueued
+                self.erased += entry.erased
             case Missing():
                 self.missing += 1
             case Extra():

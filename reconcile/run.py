@@ -8,7 +8,7 @@ from msgspec import Raw
 from events.event import Kind
 from events.failures import Malformed
 from handlers.loyalty.facts import Facts
-from reconcile.compare import dated, extras_of, missing_of
+from reconcile.compare import dated, extras_of, known_erased, missing_of
 from reconcile.enqueueing import Enqueueing
 from reconcile.events import Told, read_row
 from reconcile.journal import Journal, Listed
@@ -61,6 +61,8 @@ class Run:
         inside = [each for each in told if self._is_inside(each)]
         async with self._database.snapshot() as snapshot:
             missing, different = await missing_of(snapshot, self._tenant, list(self._news(inside)))
+            erased = await known_erased(snapshot, self._tenant, [each for each, _ in missing])
+        missing = [(each, finding) for each, finding in missing if each.row_id not in erased]
         enqueued = 0
         if self._enqueueing and missing:
             # Before the journal says so: what is enqueued twice is a duplicate to the worker, no loss.
@@ -76,6 +78,7 @@ class Run:
                 checked=len(inside),
                 unreadable=unreadable,
                 enqueued=enqueued,
+                erased=len(erased),
             ),
         )
         return told

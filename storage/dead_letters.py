@@ -93,14 +93,24 @@ async def store_letters(transaction: Transaction, letters: Sequence[Letter]) -> 
 async def load_letters(
     transaction: Transaction, ids: Iterable[str], states: Iterable[LetterState] = LetterState
 ) -> dict[str, Letter]:
-    """Letters by id, as far as there are any in these states."""
+    """Letters by id, as far as there are any in these states that were not erased."""
     columns = ", ".join(f'd."{column}"' for column in Letter._fields)
     among = ", ".join(str(int(state)) for state in states)
     rows = await transaction.run(
-        f"SELECT {columns} FROM {{rows}} JOIN dead_letters d ON d.id = r.id WHERE d.state IN ({among})",
+        f"SELECT {columns} FROM {{rows}} JOIN dead_letters d ON d.id = r.id "
+        f"WHERE d.state IN ({among}) AND d.erased_at IS NULL",
         Rows({"id": "text"}, [(id_,) for id_ in sorted(ids)]),
     )
     return {row.id: Letter._make((*row[:-1], unpack_headers(row.headers))) for row in rows}
+
+
+async def timestamps_of(transaction: Transaction, ids: Iterable[str]) -> dict[str, int]:
+    """When the records behind these letters were put on the log, in milliseconds since 1970."""
+    rows = await transaction.run(
+        "SELECT d.id, d.timestamp FROM {rows} JOIN dead_letters d ON d.id = r.id",
+        Rows({"id": "text"}, [(id_,) for id_ in sorted(ids)]),
+    )
+    return {row.id: row.timestamp for row in rows}
 
 
 async def letters_of_effects(

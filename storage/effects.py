@@ -126,6 +126,27 @@ async def discard_effects(transaction: Transaction, generations: Mapping[Mark, i
         )
 
 
+async def end_effects(transaction: Transaction, marks: Mapping[Mark, State], error: str) -> int:
+    """Discard these effects as far as they are in the state given with them; returns how many were."""
+    ordered = Rows(KEY | {"state": "smallint"}, [(*mark, int(marks[mark])) for mark in sorted(marks)])
+    if not ordered:
+        return 0
+    lock = "FOR UPDATE OF effects" if transaction.dialect == "postgresql" else ""
+    await transaction.run(
+        f"SELECT 1 FROM {{rows}} CROSS JOIN effects WHERE {SAME_KEY} ORDER BY effects.tenant, "
+        f"effects.redemption_id, effects.handler, effects.kind {lock}",
+        ordered,
+    )
+    rows = await transaction.run(
+        f"UPDATE effects SET state = {State.DISCARDED}, last_error = :error, due_at = NULL, "
+        f"leased_until = NULL, lease_owner = NULL FROM {{rows}} WHERE {SAME_KEY} "
+        f"AND effects.state = r.state {RETURNING_KEY}",
+        ordered,
+        error=error,
+    )
+    return len(rows)
+
+
 async def has_dead(transaction: Transaction, handler: int) -> bool:
     """Whether any effect of this handler is dead: a look at a tiny index."""
     return bool(

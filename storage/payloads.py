@@ -76,11 +76,11 @@ async def load_payloads(
     }
 
 
-async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark]) -> None:
-    """Delete the records that no pending effect needs any more."""
+async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark]) -> int:
+    """Delete the records that no pending effect needs any more; returns how many."""
     events = Rows(EVENT, sorted({(mark.tenant, mark.redemption_id, mark.kind) for mark in marks}))
     if not events:
-        return
+        return 0
     # First the locks, then a new statement: an effect stored a moment ago must be seen.
     lock = "FOR UPDATE OF p" if transaction.dialect == "postgresql" else ""
     await transaction.run(
@@ -99,6 +99,7 @@ async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark])
         "DELETE FROM payloads WHERE tenant = :tenant AND redemption_id = :redemption_id AND kind = :kind",
         [dict(row._mapping) for row in unneeded],
     )
+    return len(unneeded)
 
 
 SAME_EVENT = "p.tenant = r.tenant AND p.redemption_id = r.redemption_id AND p.kind = r.kind"

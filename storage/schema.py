@@ -167,6 +167,7 @@ dead_letters = Table(
     Column("replays", Integer, nullable=False, server_default=text("0")),
     Column("first_seen", BigInteger, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
+    Column("erased_at", BigInteger),
     # Last: to read a column behind a long value, SQLite reads the value.
     Column("key", LargeBinary),
     Column("headers", LargeBinary, nullable=False),
@@ -437,3 +438,12 @@ Index(
     postgresql_where=text("customer_id IS NOT NULL"),
     sqlite_where=text("customer_id IS NOT NULL"),
 )
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("customer_id", Key, primary_key=True),
+    Column("erased_at", BigInteger, nullable=False),
+)
+"""Customers whose personal data was erased: none from before that moment may come back (storage.erasures)."""

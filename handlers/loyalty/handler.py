@@ -22,6 +22,7 @@ class Loyalty:
     name = "loyalty"
     kinds = frozenset({Kind.SUCCEEDED, Kind.ROLLED_BACK})
     keeps_marks = True
+    keeps_ids_only = True
 
     def __init__(self, policy: Policy = STANDARD) -> None:
         self._policy = policy

@@ -1,19 +1,17 @@
 """From a redemption event to the facts it tells, or the refusal of a field that is needed and unusable."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec.structs import astuple
 
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
+from events.moments import moment_of
 from events.payload import Data, Order, Redemption
 from handlers.loyalty.details import read_details
 from handlers.loyalty.facts import Facts
-from handlers.loyalty.policy import EPOCH, STANDARD, Policy
+from handlers.loyalty.policy import STANDARD, Policy
 from handlers.loyalty.readings import amount_of, id_of, word_of
-
-MILLISECOND = timedelta(milliseconds=1)
 
 
 def read(event: RedemptionEvent, policy: Policy = STANDARD) -> Facts:
@@ -38,7 +36,7 @@ def read(event: RedemptionEvent, policy: Policy = STANDARD) -> Facts:
         voucher_type=voucher_type,
         channel_type=word_of(redemption.channel.channel_type) if redemption.channel else None,
         order_status=word_of(order.status),
-        date=_date(redemption.date),
+        date=moment_of(redemption.date),
         has_voucher=data.voucher is not None or redemption.voucher is not None,
         has_tier=data.promotion_tier is not None or redemption.promotion_tier is not None,
         has_reward=redemption.reward is not None,
@@ -85,15 +83,3 @@ def _pre_discount(value: Any, needed: bool) -> int | None:
         if needed:
             raise
         return None
-
-
-def _date(value: Any) -> int | None:
-    """Milliseconds since 1970. A date that cannot be read is absent: it never fails an event."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // MILLISECOND

@@ -41,6 +41,7 @@ def test_a_month_without_redemptions_is_fine(shell: Shell, voucherify: Voucherif
         "different": [],
         "unreadable": 0,
         "enqueued": 0,
+        "erased": 0,
     }
     assert ended.err == ""
 

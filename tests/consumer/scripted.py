@@ -36,12 +36,13 @@ class ScriptedLog:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes]] = (("tenant", b"default"),),
         partition: int | None = None,
+        timestamp: int = 1_700_000_000_000,
     ) -> tuple[int, int]:
         if self.down:
             raise Unavailable("log_unavailable", "the log is down")
         place = partition if partition is not None else sum(key or b"") % self.partitions
         records = self.topics[topic][place]
-        records.append(Record(topic, place, len(records), 1_700_000_000_000, key, value, tuple(headers)))
+        records.append(Record(topic, place, len(records), timestamp, key, value, tuple(headers)))
         self.arrived.set()
         return place, len(records) - 1
 

@@ -21,6 +21,7 @@ from reconcile.journal import Journal, Listed, Scope
 from reconcile.moments import Window, moment
 from reconcile.run import Run
 from storage.database import Database
+from storage.erasures import put_tombstone
 from tests.reconcile.voucherify import Voucherify, a_failure, a_redemption, a_rollback, at, status
 
 MARCH = Window(moment("2026-03-01"), moment("2026-04-01"))
@@ -496,3 +497,16 @@ async def test_an_outage_of_the_log_is_no_progress(
     journal = await books.reconcile(client, enqueue=True)
     assert (journal.missing, journal.enqueued, len(books.log.records)) == (1, 1, 1)
     journal.discard()
+
+
+async def test_what_is_missing_of_an_erased_customer_is_passed_over(
+    books: Books, client: Client, voucherify: Voucherify
+) -> None:
+    voucherify.add(a_redemption("r_1", DAY), a_redemption("r_2", DAY, "cust_2"))
+    async with books.database.transaction() as transaction:
+        await put_tombstone(transaction, ("default", "cust_1"))
+    journal = await books.reconcile(client, enqueue=True)
+    assert [missing.redemption_id for missing in journal.of(Missing)] == ["r_2"]
+    assert (journal.erased, journal.enqueued) == (1, 1)
+    assert [key for key, _, _ in books.log.records] == [b"cust_2"]
+    journal.close()

@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("replays", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("first_seen", sa.BigInteger(), nullable=False),
         sa.Column("last_seen", sa.BigInteger(), nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=True),
         sa.Column("key", sa.LargeBinary(), nullable=True),
         sa.Column("headers", sa.LargeBinary(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
@@ -190,6 +191,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("entries_customer", "entries", ["customer_id", "tenant"], unique=False)
+    op.create_table(
+        "erasures",
+        sa.Column("tenant", KEY, nullable=False),
+        sa.Column("customer_id", KEY, nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id"),
+    )
     op.create_table(
         "facts",
         sa.Column("tenant", sa.SmallInteger(), autoincrement=False, nullable=False),

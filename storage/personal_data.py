@@ -1,0 +1,123 @@
+"""All that is kept of one customer, for whoever has a right to see it."""
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+from storage.database import Transaction
+from storage.erasing import pending_records
+from storage.erasures import Customer, erasures_of
+from storage.payloads import unpack_headers
+from storage.schema import KINDS, LetterState, State
+from storage.stretches import stretches
+
+Told = dict[str, Any]
+
+
+async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncIterator[tuple[str, Told]]:
+    """(table, row) pairs, numbers of names, kinds and states as words, bodies as text or base64.
+
+    One pass over the facts and over what pending effects need: they have no index by customer.
+    """
+    tenant, id = customer
+    redemptions: set[str] = set()
+    for erased_at in (await erasures_of(snapshot, [customer])).values():
+        yield "erasures", {"erased_at": erased_at}
+    async for told in _ledger(snapshot, customer, redemptions):
+        yield told
+    async for found in pending_records(snapshot, customer):
+        redemptions.add(found.row.redemption_id)
+        yield "payloads", _readable(found.row._mapping) | {"kind": KINDS[found.row.kind]}
+    async for row in snapshot.stream(
+        "SELECT * FROM dead_letters WHERE customer_id = :customer AND tenant = :tenant ORDER BY id",
+        customer=id,
+        tenant=tenant,
+    ):
+        if row.redemption_id is not None:
+            redemptions.add(row.redemption_id)
+        yield "dead_letters", _readable(row._mapping) | {"state": LetterState(row.state).name.lower()}
+    async for told in _marks(snapshot, customer, redemptions):
+        yield told
+    async for row in snapshot.stream(
+        "SELECT at, who, action, reason, content FROM audit WHERE subject = :customer AND tenant = :tenant "
+        "ORDER BY at",
+        customer=id,
+        tenant=tenant,
+    ):
+        yield "audit", dict(row._mapping)
+
+
+async def _ledger(
+    snapshot: Transaction, customer: Customer, redemptions: set[str]
+) -> AsyncIterator[tuple[str, Told]]:
+    number = snapshot.names.find(customer[0])
+    if number is None:
+        return
+    for table, order in (("balances", "customer_id"), ("entries", "at, key")):
+        async for row in snapshot.stream(
+            f"SELECT * FROM {table} WHERE customer_id = :customer AND tenant = :tenant ORDER BY {order}",
+            customer=customer[1],
+            tenant=number,
+        ):
+            yield table, _named(row._mapping)
+    async for after, upto in stretches(snapshot, "facts"):
+        for row in await snapshot.run(
+            "SELECT * FROM facts WHERE redemption_id > :after AND redemption_id <= :upto "
+            "AND tenant = :tenant AND customer_id = :customer ORDER BY redemption_id",
+            after=after,
+            upto=upto,
+            tenant=number,
+            customer=customer[1],
+        ):
+            redemptions.add(row.redemption_id)
+            yield "facts", _named(row._mapping)
+
+
+async def _marks(
+    snapshot: Transaction, customer: Customer, redemptions: set[str]
+) -> AsyncIterator[tuple[str, Told]]:
+    number = snapshot.names.find(customer[0])
+    for redemption in sorted(redemptions):
+        for row in await snapshot.run(
+            "SELECT redemption_id, handler, kind, state, attempts, due_at, last_error FROM effects "
+            "WHERE tenant = :tenant AND redemption_id = :redemption ORDER BY handler, kind",
+            tenant=number,
+            redemption=redemption,
+        ):
+            yield (
+                "effects",
+                dict(row._mapping)
+                | {
+                    "handler": snapshot.names.word(row.handler),
+                    "kind": KINDS[row.kind],
+                    "state": State(row.state).name.lower(),
+                },
+            )
+    async for row in snapshot.stream(
+        "SELECT * FROM notification_calls WHERE customer_id = :customer AND tenant = :tenant ORDER BY at",
+        customer=customer[1],
+        tenant=number,
+    ):
+        yield "notification_calls", _named(row._mapping)
+
+
+def _named(row: Any) -> Told:
+    return {name: value for name, value in row.items() if name != "tenant"}
+
+
+def _readable(row: Any) -> Told:
+    told = _named(row) | {
+        "headers": [[name, _text(value)] for name, value in unpack_headers(row["headers"])],
+        "key": None if row["key"] is None else _text(row["key"]),
+        "body": _text(row["value"]),
+    }
+    del told["value"]
+    return told
+
+
+def _text(value: bytes) -> str:
+    """Bytes as they are if they are text, else as base64."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(value).decode()}"
