@@ -15,9 +15,11 @@ from cli.banner import show_banner
 from cli.database import require_file
 from cli.log import log_of
 from cli.points_policy import policy_in
+from cli.secret_watch import kept_up_to_date
 from cli.starting import wait_for, writable
 from cli.worker_handlers import handlers_in
 from config.demo_secret import demo_secret
+from config.live_secrets import LiveSecrets
 from config.settings import Settings
 from config.webhook_secrets import DEFAULT_TENANT
 from consumer.delivery import Delivery
@@ -119,7 +121,9 @@ class Process:
         self._parts.push_async_callback(producer.stop)  # after the door has answered its last request
         if self._roles.ingress:
             metrics = IngressMetrics(self._registry)
-            door = self._ingress(producer, metrics)
+            secrets = LiveSecrets(settings)
+            await enter(kept_up_to_date(secrets, metrics, self._runtime))
+            door = self._ingress(producer, metrics, secrets)
             host, port = settings.ingress_host, settings.ingress_port
             self._door = await enter(serve(door, host, port, on_fault=metrics.count_fault))
         handlers = handlers_in(
@@ -168,10 +172,10 @@ class Process:
         finally:
             await database.close()
 
-    def _ingress(self, producer: Producer, metrics: IngressMetrics) -> Ingress:
+    def _ingress(self, producer: Producer, metrics: IngressMetrics, secrets: LiveSecrets) -> Ingress:
         settings = IngressSettings(
             topic=self._settings.events_topic,
-            secrets=self._settings.webhook_keys,
+            secrets=lambda: secrets.current,
             max_body_bytes=self._settings.max_body_bytes,
             allowed_networks=self._settings.allowed_networks,
             trusted_proxies=self._settings.trusted_proxies,

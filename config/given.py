@@ -21,6 +21,8 @@ class Text(NamedTuple):
 
     value: str
     label: str
+    file: Path | None = None
+    """Where the value was read, when the setting names a file."""
 
 
 class Given(NamedTuple):
@@ -59,8 +61,8 @@ def _layer(entries: Mapping[str, Any], names: Mapping[str, str]) -> Given:
             if setting in given.texts:
                 raise ValueError(f"given twice, as {given.texts[setting].label} too")
             value = _plain(entry)
-            read_from_file = not label.lower().endswith(setting)
-            given.texts[setting] = Text(_contents(Path(value)) if read_from_file else value, label)
+            file = None if label.lower().endswith(setting) else Path(value)
+            given.texts[setting] = Text(value if file is None else contents(file), label, file)
         except ValueError as wrong:
             given.faults.append(f"{label}: {wrong}")
     return given
@@ -88,8 +90,11 @@ def _plain(entry: Any) -> str:
     return text
 
 
-def _contents(path: Path) -> str:
-    """The secret in a file, without the line end that editors leave behind; several may stand one a line."""
+def contents(path: Path) -> str:
+    """The secret in a file, without the line end that editors leave behind; several may stand one a line.
+
+    Raises ValueError, which says what is wrong with the file and nothing of what it holds.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_SECRET_FILE + 1)

@@ -35,7 +35,8 @@ def check(given: Given) -> tuple[Settings | None, list[str]]:
         settings = Settings(**{name: text.value for name, text in given.texts.items()})  # type: ignore[arg-type]
     except ValidationError as wrong:
         return None, given.faults + _sentences(wrong, given.texts)
-    return settings, given.faults
+    files = {name: text.file for name, text in given.texts.items() if text.file is not None}
+    return settings.read_from(files), given.faults
 
 
 def _sentences(wrong: ValidationError, texts: Mapping[str, Text]) -> list[str]:

@@ -5,7 +5,15 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.readings import addresses, commas, dsn, lower, readable, upper, web_address
@@ -101,6 +109,8 @@ class Settings(BaseSettings):
     voucherify_app_id: str | None = None
     voucherify_app_token: SecretStr | None = None
 
+    _files: Mapping[str, Path] = PrivateAttr(default_factory=dict)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -132,6 +142,16 @@ class Settings(BaseSettings):
                 f"SASL_PLAINTEXT, or {PREFIX}KAFKA_SASL_USERNAME and _PASSWORD would go unused"
             )
         return self
+
+    def read_from(self, files: Mapping[str, Path]) -> "Settings":
+        """The same, knowing which secrets came out of a file, and may be read there again."""
+        copy = self.model_copy()
+        copy._files = files
+        return copy
+
+    def file_of(self, name: str) -> Path | None:
+        """The file that the secret `name` was read from; None: it was given as text, or not at all."""
+        return self._files.get(name)
 
     def database(self) -> str:
         """The database's URL, credentials included: for the driver only."""

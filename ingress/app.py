@@ -98,7 +98,7 @@ class Ingress:
         slot = matching_secret(body, given, self._settings.secrets().get(tenant, ()))
         if slot is None:
             raise not_authentic()
-        self._metrics.signatures.labels(tenant, slot).inc()
+        self._metrics.count_match(tenant, slot, self._runtime.now())
         self._metrics.body_bytes.observe(len(body))
 
     async def _append(self, request: Request, tenant: str, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """What the door counts. Labels come from our own lists or settings, or are bounded in form and number."""
 
 import re
+from collections.abc import Mapping, Sized
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -44,8 +45,19 @@ class IngressMetrics:
         )
         self.signatures = Counter(
             "redemptions_ingress_signature_matches",
-            "Signatures that matched, by tenant and place of the secret: what no longer moves may be dropped",
+            "Signatures that matched, by tenant and place of the secret, since the secrets last changed",
             ["tenant", "slot"],
+            registry=registry,
+        )
+        self.last_match = Gauge(
+            "redemptions_ingress_signature_last_match_timestamp_seconds",
+            "When a secret last matched, seconds since 1970; 0: not since the secrets last changed",
+            ["tenant", "slot"],
+            registry=registry,
+        )
+        self.secrets_refused = Gauge(
+            "redemptions_ingress_secrets_refused",
+            "1: the file of the webhook secrets holds what cannot be used, and those before it stay in force",
             registry=registry,
         )
         self.last_accepted = Gauge(
@@ -70,6 +82,18 @@ class IngressMetrics:
             registry=registry,
             buckets=(1024, 4096, 16384, 65536, 262144, 1048576, 2097152),
         )
+
+    def follow(self, secrets: Mapping[str, Sized]) -> None:
+        """Count by these secrets from now on, from zero: a place may be another secret's by now."""
+        for metric in (self.signatures, self.last_match):
+            metric.clear()
+            for tenant, slots in secrets.items():
+                for slot in range(len(slots)):
+                    metric.labels(tenant, slot)
+
+    def count_match(self, tenant: str, slot: int, now: float) -> None:
+        self.signatures.labels(tenant, slot).inc()
+        self.last_match.labels(tenant, slot).set(now)
 
     def count_fault(self, status: int) -> None:
         """For answers the server gives without asking the app."""

@@ -1,0 +1,54 @@
+"""The webhook secrets in force: those of the start, or what their file holds by now."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from config.given import contents
+from config.settings import Settings
+from config.webhook_secrets import parse_webhook_secrets
+
+Secrets = Mapping[str, tuple[str, ...]]
+"""By tenant, in clear."""
+
+
+class Refused(NamedTuple):
+    """What the file holds cannot be used."""
+
+    why: str
+    """Names an entry by its place; holds no part of a secret."""
+
+
+class LiveSecrets:
+    """Changes only in `look`, and only to secrets that a start would accept.
+
+    Whoever rewrites a file in place empties it first, and a look may fall in between: a change is believed
+    when two looks in a row find the same.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.current: Secrets = settings.webhook_keys()
+        self._file = settings.file_of("webhook_secrets")
+        self._believed: Secrets | Refused = self.current
+        self._seen: Secrets | Refused = self.current
+
+    @property
+    def may_change(self) -> bool:
+        return self._file is not None
+
+    def look(self) -> Secrets | Refused | None:
+        """Read the file. Returns what it holds when that has changed; None: nothing new. Blocks."""
+        before, self._seen = self._seen, self._found()
+        if self._seen == self._believed or self._seen != before:
+            return None
+        self._believed = self._seen
+        if not isinstance(self._believed, Refused):
+            self.current = self._believed
+        return self._believed
+
+    def _found(self) -> Secrets | Refused:
+        if self._file is None:
+            return self.current
+        try:
+            return parse_webhook_secrets(contents(self._file))
+        except ValueError as wrong:
+            return Refused(str(wrong))
