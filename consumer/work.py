@@ -67,7 +67,7 @@ class EventWork:
         if event is None:
             raise Refused("unreadable_payload", "the stored payload is not readable any more")
         key = f"{self.handler}:{event.tenant}:{event.kind}:{event.redemption_id}"
-        return await self._run(Attempt(event, load.record.value, lease.attempts, key))
+        return await self._run(Attempt(event, load.record.value, lease.attempts, key, lease.generation))
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
         letters = {

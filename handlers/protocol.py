@@ -64,6 +64,8 @@ class Attempt(NamedTuple):
     """1 for the first try."""
     key: str
     """The idempotency key: the same for each try, for ever. Pass it to whatever is called."""
+    generation: int = 0
+    """How often operators had it replayed."""
 
 
 class EffectHandler(Protocol):

@@ -44,6 +44,8 @@ class CallRow(NamedTuple):
     state: CallState
     redemption_id: str | None
     """Whose it is; None while it is anybody's of the stack."""
+    generation: int
+    """Of the replay that it was last made for; 0: of none."""
     customer_id: str | None
     channel: str
     waited: float
@@ -69,14 +71,19 @@ async def lock_calls(transaction: Transaction, calls: Collection[Call]) -> dict[
         given,
     )
     rows = await transaction.run(
-        "SELECT c.tenant, c.subject, c.kind, c.call, c.state, c.redemption_id, c.customer_id, "
-        "c.channel, {now} - c.at AS waited FROM {rows} CROSS JOIN notification_calls c "
+        "SELECT c.tenant, c.subject, c.kind, c.call, c.state, c.redemption_id, c.generation, "
+        "c.customer_id, c.channel, {now} - c.at AS waited FROM {rows} CROSS JOIN notification_calls c "
         f"WHERE {SAME} ORDER BY c.tenant, c.subject, c.kind, c.call {{lock}}",
         given,
     )
     return {
         Call._make(row[:4]): CallRow(
-            CallState(row.state), row.redemption_id, row.customer_id, row.channel or "", row.waited / 1000
+            CallState(row.state),
+            row.redemption_id,
+            row.generation,
+            row.customer_id,
+            row.channel or "",
+            row.waited / 1000,
         )
         for row in rows
     }
@@ -84,13 +91,14 @@ async def lock_calls(transaction: Transaction, calls: Collection[Call]) -> dict[
 
 async def replace_calls(transaction: Transaction, rows: Mapping[Call, CallRow]) -> None:
     """Overwrite rows that are locked."""
-    columns = {"state": "smallint", "redemption_id": "text", "customer_id": "text", "channel": "text"}
+    columns = {"state": "smallint", "redemption_id": "text", "generation": "integer"}
+    columns |= {"customer_id": "text", "channel": "text"}
     if rows:
         await transaction.run(
             "UPDATE notification_calls SET state = r.state, redemption_id = r.redemption_id, "
-            f"customer_id = r.customer_id, channel = r.channel, at = {{now}} FROM {{rows}} "
-            f"WHERE {SAME_UPDATED}",
-            Rows(KEY | columns, [(*call, int(rows[call].state), *rows[call][1:4]) for call in sorted(rows)]),
+            "generation = r.generation, customer_id = r.customer_id, channel = r.channel, at = {now} "
+            f"FROM {{rows}} WHERE {SAME_UPDATED}",
+            Rows(KEY | columns, [(*call, int(rows[call].state), *rows[call][1:5]) for call in sorted(rows)]),
         )
 
 

@@ -423,6 +423,7 @@ notification_calls = Table(
     Column("call", Key, primary_key=True),
     Column("state", SmallInteger, nullable=False),
     Column("redemption_id", Key),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("customer_id", Key),
     Column("channel", Key),
     Column("at", BigInteger, nullable=False),

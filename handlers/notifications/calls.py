@@ -44,8 +44,8 @@ class Wish(NamedTuple):
     cap_seconds: float = 0.0
     begin: bool = True
     """False: only to wait, and to know since when."""
-    again: bool = False
-    """Even if it was refused before: an operator asks for it."""
+    generation: int = 0
+    """Of the replay: what was refused in an earlier one is made again, for an operator asks for it."""
 
 
 class Permit(NamedTuple):
@@ -143,7 +143,7 @@ class _Table:
     def permit(self, wish: Wish, call: Call) -> Permit:
         row = self._rows[call]
         mine = row.redemption_id == wish.redemption_id
-        granted = wish.begin and _is_open(row, mine, wish.again)
+        granted = wish.begin and _is_open(row, mine, wish.generation)
         if granted and wish.cap is not None and row.state is not CallState.BEGUN:
             granted = self._room[_whose(wish, call)] > 0
             self._room[_whose(wish, call)] -= 1
@@ -154,7 +154,7 @@ class _Table:
         return Permit(granted, row.state, mine, row.waited)
 
     def _set(self, call: Call, wish: Wish, state: CallState) -> None:
-        row = CallRow(state, wish.redemption_id, wish.customer_id, wish.channel, 0.0)
+        row = CallRow(state, wish.redemption_id, wish.generation, wish.customer_id, wish.channel, 0.0)
         self._rows[call] = self.changed[call] = row
 
 
@@ -162,9 +162,9 @@ def _whose(wish: Wish, call: Call) -> tuple[int, str, str]:
     return call.tenant, wish.customer_id or "", wish.channel
 
 
-def _is_open(row: CallRow, mine: bool, again: bool) -> bool:
+def _is_open(row: CallRow, mine: bool, generation: int) -> bool:
     if row.state is CallState.WAITING:
         return True
-    return mine and (
-        row.state in (CallState.BEGUN, CallState.FAILED) or (again and row.state is CallState.REFUSED)
-    )
+    if row.state is CallState.REFUSED:
+        return mine and generation > row.generation
+    return mine and row.state in (CallState.BEGUN, CallState.FAILED)

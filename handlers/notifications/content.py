@@ -1,5 +1,6 @@
 """What a message can say: an event, the people in it and what the ledger has posted. Pure."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from handlers.notifications.policy import Money
 LONGEST_TEXT = 1_000
 CLEAR = 4
 """Characters of a code that are shown, at most, and never more than a third of it."""
+DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Marks that turn round what follows, until another one ends it."""
 AMOUNTS = ("amount", "total_discount_amount", "total_amount")
 
 
@@ -130,8 +133,11 @@ def masked(code: Any) -> str | None:
 
 
 def text_of(value: Any) -> str | None:
-    """A text from outside, without control characters and not too long."""
-    return UNPRINTABLE.sub(" ", value[:LONGEST_TEXT]) if isinstance(value, str) else None
+    """A text from outside, without control characters and not too long, that ends in the direction that the
+    words around it have."""
+    if not isinstance(value, str):
+        return None
+    return DIRECTIONS.sub(" ", UNPRINTABLE.sub(" ", value[:LONGEST_TEXT]))
 
 
 def _texts(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Errand(NamedTuple):
     event: RedemptionEvent
     payload: dict[str, Any]
     rule: Rule
-    number: int
-    """Of the try; 1 again after a replay."""
+    generation: int
+    """Of the replay; 0: of none. Not the try's number, for not every try counts."""
     alone: bool
     """Whether the event leads to no other call: then its effect's row remembers all there is."""
 
@@ -162,7 +162,7 @@ class Courier:
     ) -> None:
         redemption, cap = errand.event.redemption_id, channel.cap if account is not None else None
         wish = Wish(call, redemption, errand.rule.channel, account, cap, channel.cap_seconds)
-        permit = await self._calls.wish(wish._replace(again=errand.number == 1))
+        permit = await self._calls.wish(wish._replace(generation=errand.generation))
         if not permit.granted:
             _tell(permit)
             return

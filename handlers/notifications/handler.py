@@ -71,7 +71,7 @@ class Notifications:
         payload = payload_of(attempt.event)
         alone = len(rules) == 1
         fates = [
-            await self._courier.fate(Errand(attempt.event, payload, rule, attempt.number, alone))
+            await self._courier.fate(Errand(attempt.event, payload, rule, attempt.generation, alone))
             for rule in rules
         ]
         return conclude(fates)

@@ -1,6 +1,7 @@
 """Templates: Jinja2 in a sandbox, with the escaping of each kind of channel; amounts and dates by locale."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -20,10 +21,24 @@ from events.failures import Refused
 
 LONGEST = 256 * 1024
 """Characters of a rendered text."""
+LOCALE = re.compile(r"[A-Za-z0-9_-]{2,40}")
 
 
 class TemplateFault(Exception):
     """A template's source is wrong: a line for people."""
+
+
+FAULTS = (
+    TemplateError,
+    TemplateFault,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template's own fault is raised as."""
 
 
 def _slack(text: str) -> str:
@@ -103,14 +118,17 @@ def compiled(source: str, escaping: str) -> Any:
 
 def render(source: str, escaping: str, variables: Mapping[str, Any]) -> str:
     """Raises Refused: the same template with the same event fails for ever."""
+    pieces, size = [], 0
     try:
-        text = compiled(source, escaping).render(variables)
-    except (TemplateError, TemplateFault, ArithmeticError, LookupError, TypeError, ValueError) as wrong:
+        for piece in compiled(source, escaping).generate(variables):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LONGEST:  # at once: a loop may have much more to say
+                raise Refused("message_too_long", f"the rendered text has more than {LONGEST} characters")
+    except FAULTS as wrong:
         # The class alone: the text of an error may quote the customer.
         raise Refused("template_error", f"the template cannot be rendered: {type(wrong).__name__}") from wrong
-    if len(text) > LONGEST:
-        raise Refused("message_too_long", f"the rendered text has more than {LONGEST} characters")
-    return str(text)
+    return "".join(pieces)
 
 
 def render_json(source: str, variables: Mapping[str, Any]) -> bytes:
@@ -125,6 +143,8 @@ def render_json(source: str, variables: Mapping[str, Any]) -> bytes:
 @lru_cache(maxsize=256)
 def known_locale(name: str) -> str | None:
     """`de-CH` and `de_CH` alike; None for a locale that nobody has."""
+    if not LOCALE.fullmatch(name):
+        return None
     try:
         return str(Locale.parse(name.replace("-", "_")))
     except (ValueError, TypeError, LookupError):

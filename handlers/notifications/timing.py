@@ -21,7 +21,7 @@ def _within(now: time, start: time, end: time) -> bool:
 
 
 def _next(here: datetime, end: time, zone: ZoneInfo) -> datetime:
-    """When the clock next shows `end`; where it skips `end`, the first moment after the gap."""
+    """When the clock next shows `end`; where it skips `end`, as much later as it is put forward."""
     for days in (0, 1):
         ending = datetime.combine(here.date() + timedelta(days=days), end, zone)
         # Back from UTC: a time that the clock skips becomes the one it jumps to.

@@ -257,6 +257,7 @@ def upgrade() -> None:
         sa.Column("call", KEY, nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("redemption_id", KEY, nullable=True),
+        sa.Column("generation", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("customer_id", KEY, nullable=True),
         sa.Column("channel", KEY, nullable=True),
         sa.Column("at", sa.BigInteger(), nullable=False),

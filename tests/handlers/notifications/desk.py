@@ -51,9 +51,11 @@ class Desk:
         async with self.database.transaction() as transaction:
             await Loyalty().apply(events, transaction)
 
-    async def tell(self, event: RedemptionEvent, number: int = 1) -> Skipped | Deferred | None:
+    async def tell(
+        self, event: RedemptionEvent, number: int = 1, *, generation: int = 0
+    ) -> Skipped | Deferred | None:
         assert self.handler.wants(event)
-        return await self.handler.run(Attempt(event, event.body, number, "unused"))
+        return await self.handler.run(Attempt(event, event.body, number, "unused", generation))
 
     async def states(self) -> dict[tuple[str, str], int]:
         """Of the calls in the table, by subject and call."""
