@@ -126,6 +126,8 @@ class BoundedConnection(HttpToolsProtocol):
         if size > self._limits.head_bytes or len(self.headers) > self._limits.header_count:
             self._fault = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise ValueError("too many headers")
+        if self._codings() not in ([], [b"chunked"]):
+            raise ValueError("a proxy before us may see another end of this request than we do")
         if self._offers_upgrade():
             return
         super().on_headers_complete()
@@ -149,6 +151,9 @@ class BoundedConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             if self.cycle.response_complete:
                 self.transport.close()
+
+    def _codings(self) -> list[bytes]:
+        return [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
 
     def _offers_upgrade(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"

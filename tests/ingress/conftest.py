@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from ingress.connection import ConnectionLimits
 from ingress.metrics import IngressMetrics
 from ingress.server import serve
+from tests.ingress.by_hand import Connections
 from tests.ingress.http import Answer, Peer
 from tests.ingress.served import FakeLog, an_ingress
 
@@ -65,6 +66,14 @@ async def doors() -> AsyncIterator[Doors]:
             return Door(port, log, registry, stack)
 
         yield build
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
+    """Those of the doors built in this test: no deadline of theirs passes by itself."""
+    connections = Connections()
+    monkeypatch.setattr("ingress.server.BoundedConnection", connections)
+    return connections
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 
 from ingress.connection import ConnectionLimits
 from tests.events.payloads import a_success, body
+from tests.ingress.by_hand import Connections
 from tests.ingress.conftest import Door, Doors
 from tests.ingress.http import PATH, post, post_chunked
 
 BODY = body(a_success())
-HURRY = ConnectionLimits(request_deadline=0.05)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,12 @@ HURRY = ConnectionLimits(request_deadline=0.05)
     ],
 )
 async def test_a_request_that_is_not_whole_in_time_is_408_and_its_connection_closed(
-    doors: Doors, beginning: bytes
+    connections: Connections, doors: Doors, beginning: bytes
 ) -> None:
-    door = await doors(limits=HURRY)
+    door = await doors()
     peer = await door.peer()
     await peer.send(beginning)
+    assert await connections.pass_deadline(after=len(beginning))
     answer = await peer.answer()
     assert (answer.status, answer.headers["connection"]) == (408, "close")
     assert answer.json == {"error": "request timeout"}
@@ -39,48 +40,58 @@ async def test_a_request_that_is_not_whole_in_time_is_408_and_its_connection_clo
     assert door.log.records == []
 
 
-async def test_the_deadline_is_that_of_the_whole_request_however_lively_it_trickles(doors: Doors) -> None:
-    door = await doors(limits=HURRY)
+async def test_the_deadline_is_that_of_the_whole_request_however_lively_it_trickles(
+    connections: Connections, door: Door
+) -> None:
     peer = await door.peer()
-
-    async def trickle() -> None:
-        await peer.send(post(BODY, length=1_000_000))
-        while True:
-            await peer.send(b" ")
-            await asyncio.sleep(0)
-
-    trickling = asyncio.create_task(trickle())
+    beginning, trickle = post(BODY, length=1_000_000), 200
+    await peer.send(beginning)
+    for arrived in range(trickle):
+        await peer.send(b" ")
+        # From the connection's first moment on; no byte has begun it anew.
+        assert await connections.deadlines_begun(after=len(beginning) + arrived + 1) == 1
+    assert await connections.pass_deadline(after=len(beginning) + trickle)
     assert (await peer.answer()).status == 408
-    trickling.cancel()
-    await asyncio.gather(trickling, return_exceptions=True)
 
 
-async def test_a_second_request_has_a_deadline_of_its_own(doors: Doors) -> None:
-    door = await doors(limits=HURRY)
+async def test_a_request_has_thirty_seconds_and_a_silent_connection_is_closed_after_as_many(
+    doors: Doors,
+) -> None:
+    assert ConnectionLimits().request_deadline == 30.0
+    door = await doors(limits=ConnectionLimits(request_deadline=0.05))
+    silent = await door.peer()
+    assert await silent.until_closed() == b""
+
+
+async def test_a_second_request_has_a_deadline_of_its_own(connections: Connections, door: Door) -> None:
     peer = await door.peer()
-    await peer.send(post(BODY) + post(BODY)[:50])
+    await peer.send(post(BODY))
     assert (await peer.answer()).status == 202
+    assert not await connections.pass_deadline(after=len(post(BODY)))
+    await peer.send(post(BODY)[:50])
+    assert await connections.pass_deadline(after=len(post(BODY)) + 50)
     assert (await peer.answer()).status == 408
 
 
-async def test_an_answer_that_takes_longer_than_the_request_may_is_still_given(doors: Doors) -> None:
-    door = await doors(limits=HURRY)
+async def test_an_answer_may_take_longer_than_the_request(connections: Connections, door: Door) -> None:
     door.log.open.clear()
     peer = await door.peer()
     await peer.send(post(BODY))
     await door.log.waiting.acquire()
-    late = await doors(limits=HURRY)  # its silent connection is closed after the same time
-    silent = await late.peer()
-    assert await silent.until_closed() == b""
+    assert not await connections.pass_deadline(after=len(post(BODY)))
     door.log.open.set()
     assert (await peer.answer()).status == 202
 
 
-async def test_a_rest_of_body_that_never_comes_behind_an_answer_closes_quietly(doors: Doors) -> None:
-    door = await doors(limits=HURRY, max_body_bytes=100)
+async def test_a_rest_of_body_that_never_comes_behind_an_answer_closes_quietly(
+    connections: Connections, doors: Doors
+) -> None:
+    door = await doors(max_body_bytes=100)
     peer = await door.peer()
-    await peer.send(post(BODY, length=1_000_000))
+    beginning = post(BODY, length=1_000_000)
+    await peer.send(beginning)
     assert (await peer.answer()).status == 413
+    assert await connections.pass_deadline(after=len(beginning))
     assert await peer.until_closed() == b""
 
 
@@ -277,7 +288,7 @@ async def test_a_sender_that_waits_for_our_word_and_sends_rubbish_is_no_error(
 
 
 async def test_a_peer_that_sends_on_after_a_refusal_is_cut_off(doors: Doors) -> None:
-    door = await doors(limits=ConnectionLimits(request_deadline=0.05, linger=0.05))
+    door = await doors(limits=ConnectionLimits(linger=0.05))
     peer = await door.peer()
     await peer.send(b"nonsense\r\n\r\n")
     assert (await peer.answer()).status == 400

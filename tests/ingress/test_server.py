@@ -64,7 +64,7 @@ async def test_a_peer_that_does_not_read_its_answer_does_not_keep_the_server(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     huge = Response(b"x" * 50_000_000)
-    async with serve(huge, "127.0.0.1", 0, limits=ConnectionLimits(request_deadline=0.05)) as port:
+    async with serve(huge, "127.0.0.1", 0, limits=ConnectionLimits(request_deadline=0.5)) as port:
         peer = await Peer.connect(port)
         await peer.send(b"GET / HTTP/1.1\r\n\r\n")
         await peer.first_byte()
