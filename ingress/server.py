@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import uvicorn
@@ -15,6 +16,7 @@ from ingress.connection import BoundedConnection, ConnectionLimits
 
 _BACKLOG = 2048
 _LONGEST_STOP = 15
+_OPEN_FILES = 65_536
 
 
 class _Server(uvicorn.Server):
@@ -38,6 +40,7 @@ async def serve(
     431). Raises Misconfigured when the address cannot be had.
     """
     limits = limits or ConnectionLimits()
+    _allow_many_connections()
     listener = _listener(host, port)
     server = _Server(_config(app, limits, on_fault))
     bound: int = listener.getsockname()[1]
@@ -65,6 +68,16 @@ def _config(app: ASGIApp, limits: ConnectionLimits, on_fault: Callable[[int], No
         # Never needed as long as the limits hold: by then each request has been answered or refused.
         timeout_graceful_shutdown=int(limits.drain) + _LONGEST_STOP,
     )
+
+
+def _allow_many_connections() -> None:
+    """Each takes a descriptor, and many systems give a process 1,024 unless it asks: a thousand idle peers
+    would keep everybody else out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < most:
+        with suppress(OSError, ValueError):  # a sandbox may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listener(host: str, port: int) -> socket.socket:
