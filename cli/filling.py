@@ -20,6 +20,7 @@ from consumer.backfill import Backfill, BackfillConfig
 from consumer.delivery import Delivery
 from consumer.drift import DriftWatch
 from consumer.metrics import WorkerMetrics
+from consumer.newcomers import Newcomers
 from consumer.progress import Progress as Health
 from consumer.reporter import word
 from consumer.settler import Settler, Stored
@@ -82,6 +83,7 @@ class Filling:
             self._limits,
             DriftWatch(metrics),
             patience,
+            lambda: Newcomers({}, runtime.token()),
             reader,
         )
         self._history = log_of(settings, runtime).history()

@@ -1,11 +1,13 @@
 """One batch, one transaction: claim the effects that are new, apply handlers, store letters and positions."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from consumer.guard import Trial, unguarded
 from consumer.isolation import Verdict, apply_isolated
 from consumer.item import Item
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
+from consumer.newcomers import Newcomers
 from consumer.silence import silence
 from events.event import RedemptionEvent
 from events.failures import Failure, Malformed, Refused
@@ -13,7 +15,6 @@ from handlers.protocol import EffectHandler, Handlers, Skipped, TransactionalHan
 from storage.database import Transaction
 from storage.dead_letters import Letter, clean, store_letters
 from storage.effects import Mark, delete_effects, has_dead, insert_effects, revive_effects, set_effects
-from storage.payloads import Payload, store_payloads
 from storage.positions import store_positions
 from storage.schema import KIND_NUMBERS, LETTER_KIND, State
 
@@ -34,6 +35,7 @@ class Batch:
         handlers: Handlers,
         group: str,
         transaction: Transaction,
+        newcomers: Newcomers,
         trial: Trial | None = None,
     ) -> None:
         """`trial`: judges the deaths; None: any number may die."""
@@ -44,12 +46,19 @@ class Batch:
         self._trial = trial or unguarded()
         self._names = {handler.name for handler in handlers.transactional}
         self._names |= {handler.name for handler in handlers.effect}
+        self._newcomers = newcomers
+        self._depends = {handler.name: self._dependencies_of(handler) for handler in handlers.effect}
+        """By handler and item; what is not there depends on the handler's own name."""
         self._owned: dict[Mark, int] = {}
         """Effects that are this batch's to do, with the item that asked first."""
+        self._new: list[Mark] = []
+        """Those among them that nobody had asked for before, in the order of the items."""
         self.results: list[dict[str, str]] = [{} for _ in items]
         """What to tell about each item, by handler."""
         self.pending: set[str] = set()
-        """Effect handlers that have new work."""
+        """Effect handlers that have new work to claim."""
+        self.taken = newcomers.taken
+        """By effect handler, what this worker has leased already."""
         self.letters: list[Letter] = []
         self.notes = transaction.notes
         self.oddities = transaction.oddities
@@ -67,7 +76,7 @@ class Batch:
         await self._claim(wanted, asked)
         for handler in self._handlers.transactional:
             await self._apply(handler, wanted[handler.name])
-        await self._keep_payloads(asked)
+        await self._keep_records(asked)
         await self._store_letters()
         await store_positions(self._transaction, reader or self._group, topic, next_offsets)
 
@@ -81,8 +90,17 @@ class Batch:
                 self.letters.append(letter_of(item, self._group, item.replay.handler, gone, attempts=0))
 
     async def _learn_names(self) -> None:
-        tenants = {item.tenant for item in self._items}
-        await self._transaction.learn(tenants | self._names | {DEAD_LETTER_TOPIC})
+        words = self._names | {item.tenant for item in self._items} | {DEAD_LETTER_TOPIC}
+        await self._transaction.learn(words.union(*(told.values() for told in self._depends.values())))
+
+    def _dependencies_of(self, handler: EffectHandler) -> dict[int, str]:
+        if not hasattr(handler, "dependency"):
+            return {}
+        return {
+            index: self._newcomers.dependencies.of(handler, item)
+            for index, item in enumerate(self._items)
+            if item.event and item.event.kind in handler.kinds
+        }
 
     def _wanted_by(self, handler: TransactionalHandler | EffectHandler) -> Marks:
         names = self._transaction.names
@@ -117,6 +135,7 @@ class Batch:
         first: dict[Mark, int] = {}
         replayed: dict[Mark, int] = {}
         own_marks = {handler.name for handler in self._handlers.transactional if handler.keeps_marks}
+        depends: dict[str, dict[Mark, str]] = {name: {} for name in asked}
         for claims, state in ((wanted, State.DONE), (asked, State.PENDING)):
             for name, marks in claims.items():
                 for index, mark in marks.items():
@@ -127,12 +146,20 @@ class Batch:
                     if replay is None or replay.handler is None:
                         new.setdefault(mark, state)
                         first.setdefault(mark, index)
+                        if name in depends:
+                            depends[name].setdefault(mark, self._depends[name].get(index, name))
                     elif replay.generation > revived.get(mark, (state, 0))[1]:
                         revived[mark] = (state, replay.generation)
                         replayed[mark] = index
-        inserted = await insert_effects(self._transaction, new)
+        self._newcomers.expect(
+            (mark, self._items[index]) for marks in asked.values() for index, mark in marks.items()
+        )
+        waiting = await self._newcomers.choose(self._transaction, depends)
+        inserted = await insert_effects(self._transaction, new, waiting)
         self._owned = {mark: first[mark] for mark in inserted}
-        for mark in await revive_effects(self._transaction, revived):
+        self._new = [mark for mark in new if mark in inserted]
+        bundles = {mark: bundle for mark in revived if (bundle := self._newcomers.bundle_of(mark))}
+        for mark in await revive_effects(self._transaction, revived, bundles=bundles):
             self._owned[mark] = replayed[mark]
 
     async def _apply(self, handler: TransactionalHandler, wanted: Marks) -> None:
@@ -178,16 +205,23 @@ class Batch:
     def _is_due(self, handler: TransactionalHandler, index: int, mark: Mark) -> bool:
         return handler.keeps_marks or self._owned.get(mark) == index
 
-    async def _keep_payloads(self, asked: Mapping[str, Marks]) -> None:
+    async def _keep_records(self, asked: Mapping[str, Marks]) -> None:
         """Keep the raw record of each event with a pending effect, for the tries to come."""
-        payloads: dict[tuple[int, str, int], Payload] = {}
+        owned: dict[Mark, Item] = {}
         for name, marks in asked.items():
             for index, mark in marks.items():
                 if self._owned.get(mark) == index:
-                    payloads[mark.event] = self._items[index].payload
+                    owned[mark] = self._items[index]
                     self.results[index][name] = "pending"
-                    self.pending.add(name)
-        await store_payloads(self._transaction, payloads)
+        others = {
+            mark: self._items[index]
+            for marks in asked.values()
+            for index, mark in marks.items()
+            if mark not in owned
+        }
+        await self._newcomers.keep(self._transaction, owned, self._new, others)
+        stored = Counter(self._transaction.names.word(mark.handler) for mark in owned)
+        self.pending |= {name for name, count in stored.items() if count > len(self.taken.get(name, ()))}
 
     async def _store_letters(self) -> None:
         if self.letters:

@@ -1,23 +1,29 @@
 """Delivers the pending effects of one handler: leases what is due, runs it, stores how it went."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
 
-from consumer.attempts import Attempts, Ended, fate_of, given_back
-from consumer.effect_guard import EffectGuard
+from consumer.attempts import Attempts, Held
+from consumer.claims import Claims, TakeOver
+from consumer.effect_guard import EffectGuard, Fate
+from consumer.endings import Ended, held_back
 from consumer.guard import GUARDED, UNGUARDED, GuardLimits
+from consumer.judging import judge
 from consumer.letters import DEAD_LETTER_TOPIC
 from consumer.metrics import WorkerMetrics
+from consumer.newcomers import Room, Taken
 from consumer.progress import Progress
+from consumer.switches import Switches
 from consumer.waiting import Patience, set_within
-from consumer.work import Work
+from consumer.work import Buried, Work
 from events.runtime import Runtime
+from storage.breakers import read_signals
 from storage.database import Database, Transaction
-from storage.effects import Lease, Mark, lease_due, renew_leases, store_results
-from storage.payloads import drop_settled_payloads
-from storage.schema import State
+from storage.effects import Mark
+from storage.leases import Lease, renew_leases, store_results
 
 log = structlog.get_logger(__name__)
 
@@ -25,15 +31,30 @@ LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 POLL_SECONDS = 1.0
 """How soon a retry that fell due, or work that a lost worker left, is looked for."""
+TAKE_OVER_SECONDS = 5.0
+"""How often leases that ended without a word are looked for: a longer look than the others."""
 SETTLING_SECONDS = 10.0
 """After an outage others may still have to store what they did: their leases, which nobody could renew, are
 left alone for so long."""
+GATHER_SECONDS = 0.02
+"""While more is running: for so long results gather, to be stored together."""
+AHEAD_SECONDS = 0.5
+"""So long a handler must be able to run without a claim: as much is claimed ahead."""
+MOST_AHEAD = 4_000
+UNMEASURED_SECONDS = 0.01
+"""What a call is thought to take before one has been made."""
 
 
 class Exchanged(NamedTuple):
+    """What one transaction brought."""
+
     leases: list[Lease]
     loads: dict[Mark, Any]
     lost: list[Lease]
+    more: bool
+    """There may be more to claim at once."""
+    more_lost: bool
+    """Lost workers may have left more."""
 
 
 class Delivery:
@@ -53,89 +74,208 @@ class Delivery:
     ) -> None:
         self.handler = work.handler
         self._work = work
+        self._terms = work.terms
         self._database = database
         self._runtime = runtime
         self._patience = Patience(progress, runtime)
         self._owner = runtime.token()
         # A letter that the dead-letter topic does not take is no less a letter: nothing is to be guarded.
         self._guard = EffectGuard(work.handler, UNGUARDED if work.handler == DEAD_LETTER_TOPIC else limits)
-        self._attempts = Attempts(work, runtime, metrics, self.wake)
+        # With one try, or an outcome that must not be in doubt: claimed when it can begin, and not before.
+        self._precise = self._terms.on_unknown == "give_up" or self._terms.retry.attempts == 1
+        self._attempts = Attempts(work, runtime, metrics, self._notice, self._holds)
+        self._claims = Claims(work, self._owner)
+        self._switches = Switches(work.handler, metrics)
         self._awake = asyncio.Event()
-        self._renewed = 0.0
-        self._in_touch_since: float | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stopping = False
+        self._more = True
+        """Whether there may be something to claim before the next poll."""
+        self._polled = self._taken_over = self._exchanged = self._renewed = runtime.monotonic()
 
     def wake(self) -> None:
-        """There may be something to do before the next poll."""
+        """There is something to claim."""
+        self._more = True
         self._awake.set()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop`, then let what runs end and store it."""
-        stopping = asyncio.create_task(self._wake_at(stop))
+    def _notice(self) -> None:
+        self._awake.set()
+
+    def _holds(self, since: float) -> bool:
+        """Whether a lease of that age holds for as long as it takes to renew it."""
+        return self._runtime.monotonic() - since < LEASE_SECONDS * 2 / 3
+
+    def room(self) -> Room:
+        """What a batch may lease for us when it stores it."""
+        free = 0 if self._precise or self._work.after or not self._tasks else self._free()
+        free = free // 2 if self._more else free  # what waits already has a right to the rest
+        return Room(self._owner, free, self._beginning(), LEASE_SECONDS)
+
+    def take(self, taken: Iterable[Taken], since: float) -> None:
+        """Effects that a batch has leased for us; `since`: before its transaction began."""
+        if self._tasks is not None:
+            self._attempts.add([Held(one.lease, one.load, since) for one in taken], self._tasks)
+
+    async def run(self, stop: asyncio.Event, settled: asyncio.Event | None = None) -> None:
+        """Deliver until `stop`, then let what runs end, give back the rest and store it. `settled`: no batch
+        hands anything over any more, if one ever did."""
+        settled = settled or stop
+        stopping = asyncio.create_task(self._end_at(stop, settled))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                while not (stop.is_set() and self._attempts.none):
-                    if not await self._exchange(stop, tasks):
+            async with asyncio.TaskGroup() as self._tasks:
+                while not (settled.is_set() and self._stopping and self._attempts.none):
+                    if not await self._exchange(self._tasks):
                         await set_within(self._awake, POLL_SECONDS)
+                        await self._gather()
         finally:
+            self._tasks = None
+            self._attempts.close()
             stopping.cancel()
 
-    async def _wake_at(self, stop: asyncio.Event) -> None:
+    async def _end_at(self, stop: asyncio.Event, settled: asyncio.Event) -> None:
         await stop.wait()
-        self.wake()
+        self._stopping = True
+        self._awake.set()
+        await settled.wait()
+        self._awake.set()
 
-    async def _exchange(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> bool:
-        """One transaction: store what ended, keep what runs, lease what is due. Returns whether there may be
-        more at once."""
+    async def _gather(self) -> None:
+        """Let results come together: a transaction for each would cost more than the calls."""
+        pause = self._exchanged + GATHER_SECONDS - self._runtime.monotonic()
+        if pause > 0 and self._attempts.count > len(self._attempts.ended):
+            await asyncio.sleep(min(pause, GATHER_SECONDS))
+
+    def _free(self) -> int:
+        """How many more may be held, here or in line."""
+        if self._stopping:
+            return 0
+        if self._precise:
+            return self._beginning()
+        return self._terms.concurrency + self._ahead() - self._attempts.count
+
+    def _beginning(self) -> int:
+        """How many more could begin at once."""
+        return int(max(0.0, self._attempts.ready - self._attempts.waiting))
+
+    def _ahead(self) -> int:
+        """How many may be held beyond those that run."""
+        if self._precise:
+            return 0
+        seconds = self._attempts.seconds or UNMEASURED_SECONDS
+        a_second = self._terms.concurrency / max(seconds, 1e-6)
+        if self._terms.rate is not None:
+            a_second = min(a_second, self._terms.rate)
+        return min(MOST_AHEAD, int(a_second * AHEAD_SECONDS))
+
+    async def _exchange(self, tasks: asyncio.TaskGroup) -> bool:
+        """One transaction: store what ended, keep what is held, lease what is due. Returns whether there may
+        be more at once."""
         self._awake.clear()
+        if self._stopping:
+            self._attempts.give_back(lambda _: True)
+        now = self._runtime.monotonic()
+        polls = now - self._polled >= POLL_SECONDS
         ended = list(self._attempts.ended)
-        running = self._attempts.leases() if self._renewal_is_due() else []
-        free = 0 if stop.is_set() else self._work.concurrency - self._attempts.count
-        if not ended and not running and not free:
+        takes_over = now - self._taken_over >= TAKE_OVER_SECONDS or any(
+            _is_suspect(one.lease) for one in ended
+        )
+        renewed = self._to_renew(now)
+        wants = self._wanted() if polls or takes_over or self._more else 0
+        if not ended and not renewed and not polls and not wants:
             return False
         exchanged = await self._patience.outlast(
-            f"effects of {self.handler}", lambda: self._in_transaction(ended, running, free)
+            f"effects of {self.handler}", lambda: self._in_transaction(ended, renewed, wants, takes_over)
         )
         del self._attempts.ended[: len(ended)]
-        for lost in exchanged.lost:
-            self._attempts.cancel(lost)
-        for lease in exchanged.leases:
-            self._attempts.start(lease, exchanged.loads.get(lease.mark), tasks)
-        return 0 < free == len(exchanged.leases)
+        self._polled = now if polls else self._polled
+        if takes_over and wants:
+            self._taken_over = now - (TAKE_OVER_SECONDS if exchanged.more_lost else 0.0)
+        self._exchanged = self._runtime.monotonic()
+        self._renew(renewed, exchanged.lost, now)
+        self._more = exchanged.more or (self._more and not wants)
+        self._attempts.give_back(lambda lease: self._switches.off(lease.dependency))
+        self._attempts.add(
+            [Held(lease, exchanged.loads.get(lease.mark), now) for lease in exchanged.leases], tasks
+        )
+        return exchanged.more and self._wanted() > 0
 
-    def _renewal_is_due(self) -> bool:
-        return self._runtime.monotonic() - self._renewed >= RENEW_SECONDS
+    def _wanted(self) -> int:
+        """How many to claim: none before half of what is held ahead is used up, for few are not worth it."""
+        free = self._free()
+        return free if free * 2 >= self._ahead() else 0
 
-    async def _in_transaction(self, ended: list[Ended], running: list[Lease], free: int) -> Exchanged:
-        since, self._in_touch_since = self._in_touch_since, None
+    def _to_renew(self, now: float) -> list[Held]:
+        if now - self._renewed < RENEW_SECONDS / 2:
+            return []
+        self._renewed = now
+        return [held for held in self._attempts.held() if now - held.since >= RENEW_SECONDS / 2]
+
+    def _renew(self, renewed: Sequence[Held], lost: Sequence[Lease], now: float) -> None:
+        gone = set(lost)
+        for held in renewed:
+            if held.lease in gone:
+                self._attempts.lose(held.lease)
+            else:
+                held.since = now
+
+    async def _in_transaction(
+        self, ended: Sequence[Ended], renewed: Sequence[Held], wants: int, takes_over: bool
+    ) -> Exchanged:
+        since = self._claims.lose_touch()
         now = self._runtime.monotonic()
+        leases = [held.lease for held in renewed]
         async with self._database.transaction() as transaction:
-            judgement = await self._guard.judge(transaction, [fate_of(one) for one in ended])
-            await self._store(
-                transaction,
-                [given_back(one) if at in judgement.spared else one for at, one in enumerate(ended)],
+            signals = await read_signals(transaction, self.handler)
+            judged, breakers = await judge(
+                transaction, ended, self._terms.retry, signals, self._claims.probes
             )
+            judgement = await self._guard.judge(transaction, [fate_of(one) for one in judged])
+            judged = [held_back(one) if at in judgement.spared else one for at, one in enumerate(judged)]
+            signals = signals._replace(
+                breakers=breakers, stopped=signals.stopped or judgement.halt is not None
+            )
+            doors = await self._claims.look(transaction, signals)
+            await self._store(transaction, judged)
             # Before others are leased: ours must not look expired, for then we would lease them once more.
-            held = await renew_leases(transaction, self._owner, running, LEASE_SECONDS)
+            held = await renew_leases(transaction, self._owner, leases, LEASE_SECONDS)
             settled = since is not None and now - since >= SETTLING_SECONDS
-            leases = await self._lease(transaction, free, take_over=settled) if free else []
-            loads = await self._work.load(transaction, leases) if leases else {}
+            over = self._over() if takes_over and settled else TakeOver.NOTHING
+            claimed = await self._claims.claim(
+                transaction, doors, wants, self._beginning(), LEASE_SECONDS, over
+            )
+            loads = await self._work.load(transaction, claimed.leases) if claimed.leases else {}
             await self._guard.conclude(transaction, judgement)
         self._guard.accept(judgement)
-        self._in_touch_since = now if since is None else since
-        self._renewed = now if running else self._renewed
-        return Exchanged(leases, loads, [lease for lease in running if lease.mark not in held])
+        self._claims.touch(now if since is None else since)
+        self._claims.settle(claimed, judged)
+        self._switches.set(signals)
+        lost = [lease for lease in leases if lease.mark not in held]
+        return Exchanged(claimed.leases, loads, lost, claimed.more, claimed.more_lost)
 
-    async def _lease(self, transaction: Transaction, free: int, *, take_over: bool) -> list[Lease]:
-        handler = transaction.names.find(self.handler)
-        if handler is None:
-            return []
-        return await lease_due(transaction, handler, self._owner, free, LEASE_SECONDS, take_over=take_over)
+    def _over(self) -> TakeOver:
+        """One suspect at a time: what ends workers must not be counted to those around it."""
+        suspect = any(_is_suspect(held.lease) for held in self._attempts.held())
+        return TakeOver.UNSUSPECTED if suspect else TakeOver.ALL
 
-    async def _store(self, transaction: Transaction, ended: list[Ended]) -> None:
-        ours = await store_results(transaction, self._owner, [one.result for one in ended])
-        told = [one for one in ended if one.result.lease.mark in ours]
-        if buried := [one.buried for one in told if one.buried]:
+    async def _store(self, transaction: Transaction, judged: Sequence[Ended]) -> None:
+        ours = await store_results(transaction, self._owner, [one.result for one in judged])
+        told = [one for one in judged if one.lease.mark in ours]
+        buried = [
+            Buried(one.lease._replace(attempts=one.result.attempts), one.load, one.error)
+            for one in told
+            if one.told == "dead" and one.error is not None
+        ]
+        if buried:
             await self._work.bury(transaction, buried)
-        await drop_settled_payloads(
-            transaction, [one.result.lease.mark for one in told if one.result.state is not State.PENDING]
-        )
+        await self._work.settle(transaction, told)
+
+
+def _is_suspect(lease: Lease) -> bool:
+    return lease.taken_over and lease.suspect
+
+
+def fate_of(ended: Ended) -> Fate:
+    """For the guard. A replay that dies again loses nothing: its letter is there."""
+    if ended.waits or ended.lease.generation:
+        return False
+    return ended.error or True

@@ -53,3 +53,9 @@ class WorkerMetrics:
         self.running = Gauge(
             "redemptions_attempts_running", "Tries running now", ["handler"], registry=registry
         )
+        self.breakers = Gauge(
+            "redemptions_breaker_open",
+            "1 while a dependency is held to be away",
+            ["dependency"],
+            registry=registry,
+        )

@@ -10,6 +10,7 @@ from consumer.drift import DriftWatch
 from consumer.guard import Crossed, Guard, GuardLimits, Trial
 from consumer.intake import Fetched
 from consumer.letters import sentence_of
+from consumer.newcomers import Newcomers
 from consumer.outline import Outlines
 from consumer.waiting import Patience
 from handlers.protocol import Handlers
@@ -80,15 +81,18 @@ class Settler:
         limits: GuardLimits,
         drift: DriftWatch,
         patience: Patience,
+        newcomers: Callable[[], Newcomers],
         reader: str | None = None,
     ) -> None:
-        """`group`: that of dead letters, and of the positions unless a `reader` moves its own."""
+        """`group`: that of dead letters, and of the positions unless a `reader` moves its own. `newcomers`:
+        who takes the new effects of a batch, asked for each try at one."""
         self._database = database
         self._handlers = handlers
         self._group = group
         self._topic = topic
         self._drift = drift
         self._patience = patience
+        self._newcomers = newcomers
         self._reader = reader
         self._guard = Guard(limits)
         self._outlines = Outlines()
@@ -130,7 +134,9 @@ class Settler:
                 if not await admit(transaction, states):
                     return None
                 trial = self._guard.trial(states)
-                batch = Batch(fetched.items, self._handlers, self._group, transaction, trial)
+                batch = Batch(
+                    fetched.items, self._handlers, self._group, transaction, self._newcomers(), trial
+                )
                 learned = await self._store(fetched, transaction, trial, batch)
                 if halt is not None:
                     await stop_handler(transaction, halt.handler, Standing.HALTED, GUARD, halt.reason)

@@ -1,19 +1,24 @@
 """What a delivery delivers: an event to an effect handler, or a dead letter to its topic."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from broker.protocols import Producer, Record, TooLarge
 from consumer.batch import bury
+from consumer.endings import Ended
 from consumer.item import Item, read_item
 from consumer.letter_record import letter_headers
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from events.failures import Refused
 from handlers.protocol import Attempt, Deferred, EffectHandler, Retry, Skipped
+from handlers.terms import Terms, terms_of
+from storage.bundles import RecordKey, load_bundles, release_bundles
 from storage.database import Transaction
 from storage.dead_letters import EventKey, Letter, event_of, letters_of_effects, load_letters
-from storage.effects import Lease, Mark
-from storage.payloads import load_payloads
+from storage.effects import Mark
+from storage.leases import Lease
+from storage.payloads import drop_settled_payloads, load_payloads, store_payloads
 
 
 class Buried(NamedTuple):
@@ -29,9 +34,12 @@ class Work(Protocol):
     """A kind of pending effect. `load` and `bury` run inside a transaction of the delivery, `run` outside."""
 
     handler: str
-    concurrency: int
-    timeout: float
-    retry: Retry
+    terms: Terms
+    branches: bool
+    """Its effects may depend on something else than the handler's own name."""
+    after: frozenset[str]
+    """Handlers whose effects for the same event have to settle first, and do not do so in the transaction
+    that stores ours."""
 
     async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Any]:
         """What each attempt needs; an effect missing in the answer is buried."""
@@ -42,25 +50,52 @@ class Work(Protocol):
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
         """Store what an operator needs to understand and repeat it."""
 
+    async def settle(self, transaction: Transaction, ended: Sequence[Ended]) -> None:
+        """Drop or move what was kept for tries that have ended now."""
+
 
 class EventWork:
     """Runs a user's effect handler on the events whose payloads were kept for it."""
 
-    def __init__(self, handler: EffectHandler, group: str) -> None:
+    def __init__(
+        self, handler: EffectHandler, group: str, terms: Terms | None = None, beside: Collection[str] = ()
+    ) -> None:
+        """`beside`: the transactional handlers of this worker, which settle when an effect is stored."""
         self.handler = handler.name
-        self.concurrency = handler.concurrency
-        self.timeout = handler.timeout
-        self.retry = handler.retry
+        self.terms = terms or terms_of(handler)
+        self.branches = hasattr(handler, "dependency")
+        self.after = self.terms.after - set(beside)
         self._run = handler.run
         self._group = group
 
     async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Item]:
-        payloads = await load_payloads(transaction, [lease.mark for lease in leases])
+        bundled: dict[str, list[RecordKey]] = {}
+        for lease in leases:
+            if lease.bundle is not None:
+                bundled.setdefault(lease.bundle, []).append(lease.mark.event)
+        payloads = await load_bundles(transaction, bundled) if bundled else {}
+        if alone := [lease.mark for lease in leases if lease.bundle is None]:
+            payloads |= await load_payloads(transaction, alone)
         return {
             lease.mark: read_item(Record(*payload), self._group)
             for lease in leases
             if (payload := payloads.get(lease.mark.event))
         }
+
+    async def settle(self, transaction: Transaction, ended: Sequence[Ended]) -> None:
+        leaving = [one for one in ended if not one.result.keeps_bundle]
+        bundles = Counter(one.lease.bundle for one in leaving if one.lease.bundle is not None)
+        moving = {
+            one.lease.mark.event: one.load.payload
+            for one in leaving
+            if one.waits and one.lease.bundle is not None and one.load is not None
+        }
+        if moving:
+            await store_payloads(transaction, moving)
+        alone = [one.lease.mark for one in leaving if one.lease.bundle is None and not one.waits]
+        if alone:
+            await drop_settled_payloads(transaction, alone)
+        await release_bundles(transaction, {name: count for name, count in bundles.items() if name})
 
     async def run(self, load: Item, lease: Lease) -> Skipped | Deferred | None:
         event = load.event
@@ -96,9 +131,9 @@ class LetterWork:
     for an outage."""
 
     handler = DEAD_LETTER_TOPIC
-    concurrency = 100
-    timeout = 30.0
-    retry = Retry(attempts=None, first=1.0, longest=60.0)
+    terms = Terms(concurrency=100, timeout=30.0, retry=Retry(attempts=None, first=1.0, longest=60.0))
+    branches = False
+    after: frozenset[str] = frozenset()
 
     def __init__(self, producer: Producer, topic: str) -> None:
         self._producer = producer
@@ -116,3 +151,6 @@ class LetterWork:
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
         """Nothing: the letter itself is stored, and its effect's row says why it is not on the topic."""
+
+    async def settle(self, transaction: Transaction, ended: Sequence[Ended]) -> None:
+        """Nothing: letters are kept."""

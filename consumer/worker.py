@@ -10,10 +10,12 @@ import structlog
 from broker.protocols import Consumer
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
+from consumer.dependencies import Dependencies
 from consumer.drift import DriftWatch
 from consumer.guard import GUARDED, GuardLimits
 from consumer.intake import Fetched, Intake, IntakeConfig
 from consumer.metrics import WorkerMetrics
+from consumer.newcomers import Newcomers
 from consumer.places import Places
 from consumer.progress import Progress
 from consumer.reporter import Reporter
@@ -81,9 +83,24 @@ class Worker:
             progress,
             patience,
         )
-        self._settler = Settler(database, handlers, config.group, config.topic, config.guard, drift, patience)
+        self._settler = Settler(
+            database,
+            handlers,
+            config.group,
+            config.topic,
+            config.guard,
+            drift,
+            patience,
+            self._newcomers,
+        )
         self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)
+        self._runtime = runtime
+        self._dependencies = Dependencies()
+        self._offered: Newcomers | None = None
+        """Those of the last try at a batch, until it is known to be stored."""
+        self._all_settled = asyncio.Event()
+        """No batch hands anything over to the deliveries any more."""
         self._held: Fetched | None = None
         """Deaths at the end of the last batch, which the guard judges together with the next."""
         self._released = 0
@@ -113,7 +130,7 @@ class Worker:
                     tasks.create_task(self._settle_all(), name="settle"),
                 ]
                 work += [
-                    tasks.create_task(delivery.run(stop), name=f"deliver {name}")
+                    tasks.create_task(delivery.run(stop, self._all_settled), name=f"deliver {name}")
                     for name, delivery in self._deliveries.items()
                 ]
                 await stop.wait()
@@ -145,6 +162,12 @@ class Worker:
                 log.info("batch_released", records=len(fetched.items))
             finally:
                 self._idle.set()
+        self._all_settled.set()
+
+    def _newcomers(self) -> Newcomers:
+        rooms = {name: delivery.room() for name, delivery in self._deliveries.items()}
+        self._offered = Newcomers(rooms, self._runtime.token(), self._dependencies, self._offered)
+        return self._offered
 
     async def _next(self) -> tuple[Fetched, Follows] | None:
         """The next batch, behind what was held, and how to find out whether more follows; None when the
@@ -169,10 +192,13 @@ class Worker:
         if stored is None:
             return
         self._held = stored.rest
+        self._offered = None
         if (batch := stored.batch) is not None:
             done = stored.fetched
             self._committer.note(done.epoch, done.next_offsets)
             self._places.note_settled(done.epoch, done.life, done.next_offsets)
+            for name, taken in batch.taken.items():
+                self._deliveries[name].take(taken, began)
             for name in batch.pending & self._deliveries.keys():
                 self._deliveries[name].wake()
             self._reporter.settled(done.items, batch, began)

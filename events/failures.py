@@ -21,6 +21,11 @@ class Malformed(Failure):
 class Refused(Failure):
     """Readable, but this handler's rules or needs forbid it. Dead letter for this handler alone."""
 
+    def __init__(self, reason: str, message: str, *, answered: bool = False) -> None:
+        super().__init__(reason, message)
+        self.answered = answered
+        """A dependency said no: so it is there."""
+
 
 class Unavailable(Failure):
     """A dependency did not answer. Wait and try again; never skip, never a dead letter by itself."""

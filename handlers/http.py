@@ -33,8 +33,9 @@ def failure_of_answer(status: int, headers: Mapping[str, str], now: float) -> Fa
             sent=status not in NOT_DONE,
         )
     if 300 <= status < 400:
-        return Refused(f"http_{status}", f"answered HTTP {status}: redirects are not followed")
-    return Refused(f"http_{status}", f"answered HTTP {status}")
+        told = f"answered HTTP {status}: redirects are not followed"
+        return Refused(f"http_{status}", told, answered=True)
+    return Refused(f"http_{status}", f"answered HTTP {status}", answered=True)
 
 
 def failure_of_error(error: httpx.HTTPError | httpx.InvalidURL | OSError) -> Failure:

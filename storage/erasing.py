@@ -3,6 +3,7 @@
 The rows of effects and letters stay, with ids, codes and times: by these marks nothing is done twice.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +11,11 @@ from sqlalchemy import Row
 
 from events.event import Kind
 from events.keys import customers_of
+from storage.bundles import RecordKey, each_bundle, forget_records, release_bundles
 from storage.database import Database, Transaction
 from storage.effects import Mark, end_effects
 from storage.erasures import Customer, put_tombstone
-from storage.payloads import pack_headers
+from storage.payloads import Payload, pack_headers, unpack_headers
 from storage.rows import Rows
 from storage.schema import KIND_NUMBERS, LETTER_KIND, LetterState, State
 from storage.stretches import stretches
@@ -21,16 +23,15 @@ from storage.stretches import stretches
 ERASED = "erased"
 """In place of an error's sentence."""
 LETTERS_AT_ONCE = 200
-Event = tuple[int, str, int]
-"""Tenant, redemption id, kind."""
 
 
 class Found(NamedTuple):
     """A record that pending effects need, of the customer looked for."""
 
-    event: Event
-    row: Row[Any]
-    """key, value, headers, topic, partition, offset, timestamp."""
+    event: RecordKey
+    payload: Payload
+    bundle: str | None
+    """Holds the record; None: it has a row of its own."""
 
 
 async def erase(database: Database, customer: Customer, letter_topic: str, counts: dict[str, int]) -> int:
@@ -44,7 +45,7 @@ async def erase(database: Database, customer: Customer, letter_topic: str, count
         moment = await put_tombstone(transaction, customer)
     # Records before letters: a try that fails for good in this very moment turns the one into the other.
     async with database.snapshot() as snapshot:
-        found = [each.event async for each in pending_records(snapshot, customer)]
+        found = [(each.event, each.bundle) async for each in pending_records(snapshot, customer)]
     for start in range(0, len(found), LETTERS_AT_ONCE):
         async with database.transaction() as transaction:
             effects, records = await _drop_pending(transaction, found[start : start + LETTERS_AT_ONCE])
@@ -71,7 +72,7 @@ async def pending_records(snapshot: Transaction, customer: Customer) -> AsyncIte
     inside = "position(CAST(:id AS bytea) IN value)" if is_postgresql else "instr(value, :id)"
     async for after, upto in stretches(snapshot, "payloads", "tenant = :tenant", tenant=number):
         rows = await snapshot.run(
-            'SELECT redemption_id, kind, key, value, headers, topic, partition, "offset", timestamp '
+            'SELECT redemption_id, kind, topic, partition, "offset", timestamp, key, value, headers '
             "FROM payloads WHERE tenant = :tenant AND redemption_id > :after AND redemption_id <= :upto "
             f"AND (key = :id OR {inside} > 0) ORDER BY redemption_id, kind",
             tenant=number,
@@ -81,24 +82,42 @@ async def pending_records(snapshot: Transaction, customer: Customer) -> AsyncIte
         )
         for row in rows:
             if row.key == id.encode() or id in customers_of(row.value):
-                yield Found((number, row.redemption_id, row.kind), row)
+                event = number, row.redemption_id, row.kind
+                place = row.topic, row.partition, row.offset, row.timestamp
+                yield Found(event, Payload(*place, row.key, row.value, unpack_headers(row.headers)), None)
+    async for bundle, records in each_bundle(snapshot):
+        for event, payload in records.items():
+            if event[0] == number and (
+                payload.key == id.encode()
+                or (id.encode() in payload.value and id in customers_of(payload.value))
+            ):
+                yield Found(event, payload, bundle)
 
 
-async def _drop_pending(transaction: Transaction, events: Sequence[Event]) -> tuple[int, int]:
+async def _drop_pending(
+    transaction: Transaction, found: Sequence[tuple[RecordKey, str | None]]
+) -> tuple[int, int]:
     """Effects discarded, and records deleted."""
     columns = {"tenant": "smallint", "redemption_id": "text", "kind": "smallint"}
     same = "e.tenant = r.tenant AND e.redemption_id = r.redemption_id AND e.kind = r.kind"
+    events = sorted({event for event, _ in found})
     pending = await transaction.run(
         "SELECT e.tenant, e.redemption_id, e.handler, e.kind FROM {rows} CROSS JOIN effects e "
         f"WHERE {same} AND e.state = {State.PENDING}",
-        Rows(columns, sorted(events)),
+        Rows(columns, events),
     )
     ended = await end_effects(transaction, {Mark._make(row): State.PENDING for row in pending}, ERASED)
     await transaction.run_each(
         "DELETE FROM payloads WHERE tenant = :tenant AND redemption_id = :redemption_id AND kind = :kind",
-        [dict(zip(columns, event, strict=True)) for event in sorted(events)],
+        [dict(zip(columns, event, strict=True)) for event in events],
     )
-    return ended, len(events)
+    bundled: dict[str, list[RecordKey]] = {}
+    for event, bundle in found:
+        if bundle is not None:
+            bundled.setdefault(bundle, []).append(event)
+    await forget_records(transaction, bundled)
+    await release_bundles(transaction, Counter(bundle for bundle in ended if bundle is not None))
+    return len(ended), len(found)
 
 
 async def _letters_after(transaction: Transaction, customer: Customer, after: str) -> Sequence[Row[Any]]:

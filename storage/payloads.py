@@ -1,4 +1,4 @@
-"""The raw records behind pending effects: one per event, kept until its last effect has settled."""
+"""Raw records behind pending effects that are in no bundle: one per event, until the last has settled."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -91,7 +91,8 @@ async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark])
     unneeded = await transaction.run(
         f"SELECT p.tenant, p.redemption_id, p.kind FROM {{rows}} JOIN payloads p ON {SAME_EVENT} "
         "WHERE NOT EXISTS (SELECT 1 FROM effects e WHERE e.tenant = p.tenant "
-        f"AND e.redemption_id = p.redemption_id AND e.kind = p.kind AND e.state = {State.PENDING})",
+        f"AND e.redemption_id = p.redemption_id AND e.kind = p.kind AND e.state + 0 = {State.PENDING} "
+        "AND e.bundle IS NULL)",
         events,
     )
     # Key by key: SQLite would search a set of keys by their first column alone.

@@ -7,7 +7,7 @@ from typing import Any
 from storage.database import Transaction
 from storage.erasing import pending_records
 from storage.erasures import Customer, erasures_of
-from storage.payloads import unpack_headers
+from storage.payloads import pack_headers, unpack_headers
 from storage.schema import KINDS, LetterState, State
 from storage.stretches import stretches
 
@@ -26,8 +26,10 @@ async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncItera
     async for told in _ledger(snapshot, customer, redemptions):
         yield told
     async for found in pending_records(snapshot, customer):
-        redemptions.add(found.row.redemption_id)
-        yield "payloads", _readable(found.row._mapping) | {"kind": KINDS[found.row.kind]}
+        _, redemption, kind = found.event
+        redemptions.add(redemption)
+        record = found.payload._asdict() | {"headers": pack_headers(found.payload.headers)}
+        yield "payloads", {"redemption_id": redemption, "kind": KINDS[kind]} | _readable(record)
     async for row in snapshot.stream(
         "SELECT * FROM dead_letters WHERE customer_id = :customer AND tenant = :tenant ORDER BY id",
         customer=id,

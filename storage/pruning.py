@@ -4,6 +4,7 @@ The keys of effects are never touched: by them a redemption is told from its dup
 open letter, nor the audit.
 """
 
+from storage.bundles import drop_bundles, unneeded_bundles
 from storage.database import Database, Transaction
 from storage.effects import Mark
 from storage.payloads import drop_settled_payloads
@@ -35,14 +36,19 @@ async def prune(database: Database, days: float, counts: dict[str, int], *, dry_
         if dry_run:
             counts["letters"] = await _count_letters(snapshot, before)
         leftovers = await _leftovers(snapshot)
+        bundles = await unneeded_bundles(snapshot)
         items = await _items_of_ended(snapshot, before)
     if dry_run:
         counts["job_items"] = sum(items.values())
-        counts["records"] = len(leftovers)
+        counts["records"] = len(leftovers) + sum(bundles.values())
         return
     for start in range(0, len(leftovers), AT_ONCE):
         async with database.transaction() as transaction:
             counts["records"] += await drop_settled_payloads(transaction, leftovers[start : start + AT_ONCE])
+    for bundle, records in bundles.items():
+        async with database.transaction() as transaction:
+            await drop_bundles(transaction, [bundle])
+        counts["records"] += records
     for job, total in items.items():
         for _ in range(0, total, AT_ONCE):
             async with database.transaction() as transaction:

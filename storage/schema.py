@@ -110,12 +110,19 @@ effects = Table(
     Column("lease_owner", Text),
     Column("lease_number", Integer, nullable=False, server_default=text("0")),
     Column("last_error", Text),
+    Column("dependency", SmallInteger),
+    Column("created_at", BigInteger),
+    Column("bundle", Text),
     sqlite_with_rowid=False,
 )
-# Claiming looks only at pending rows, however many millions are done.
+"""Of pending rows: `dependency` is the name of what the call depends on, `created_at` when the effect came to
+be, `bundle` the one that holds its record; no bundle: the record is in `payloads`."""
+# Claiming looks only at pending rows, however many millions are done, and passes over those whose dependency
+# is away, however many of them wait.
 Index(
     "effects_due",
     effects.c.handler,
+    effects.c.dependency,
     effects.c.due_at,
     postgresql_where=text(f"state = {State.PENDING}"),
     sqlite_where=text(f"state = {State.PENDING}"),
@@ -142,7 +149,38 @@ payloads = Table(
     Column("value", LargeBinary, nullable=False),
     Column("headers", LargeBinary, nullable=False),
 )
-"""The raw record behind pending effects, one per event; deleted when its last effect settles."""
+"""The raw record behind effects that wait long, one per event; deleted when its last effect settles."""
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("effects", Integer, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+)
+"""The raw records behind the pending effects of one batch, packed together (storage.bundles): a row for each
+would cost as much as all the rest. `effects`: how many still need it; deleted when none does."""
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("dependency", Key, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", BigInteger),
+    Column("answered_at", BigInteger),
+    Column("opened_at", BigInteger),
+    Column("probe_at", BigInteger),
+)
+"""How the last calls to each dependency of effect handlers went (storage.breakers)."""
+
+outages = Table(
+    "outages",
+    metadata,
+    Column("dependency", Key, primary_key=True),
+    Column("opened_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("closed_at", BigInteger, nullable=False),
+)
+"""When breakers were open: time in which effects do not age."""
 
 dead_letters = Table(
     "dead_letters",

@@ -64,15 +64,21 @@ async def check_effect_handler(outside: Outside, bodies: Sequence[bytes]) -> Non
 
 async def _calm(outside: Outside, bodies: Sequence[bytes]) -> Left:
     failures = Failures()
-    calm = await _run(outside, bodies, failures.run)
+    calm = await _run(outside, bodies, failures.run, given_up=failures.noted)
     failures.check()
     return calm
 
 
 async def _run(
-    outside: Outside, bodies: Sequence[bytes], run: Run | None = None, *, rolled_back: bool = False
+    outside: Outside,
+    bodies: Sequence[bytes],
+    run: Run | None = None,
+    *,
+    rolled_back: bool = False,
+    given_up: asyncio.Event | None = None,
 ) -> Left:
-    """One delivery after the other, each delivered before the next comes."""
+    """One delivery after the other, each delivered before the next comes. `given_up`: set when that is of no
+    use any more: an effect whose dependency never answers would wait for ever."""
     async with outside() as trial, opened() as stage:
         handler = trial.make()
         handler = running(handler, run) if run else handler
@@ -80,7 +86,7 @@ async def _run(
         async with handlers.opened(stage.database):
             for body in bodies:
                 await stage.take_in(handlers, [body], handlers if rolled_back else None)
-                await stage.deliver(handler)
+                await stage.deliver(handler, given_up)
         return await _left(stage, trial, handler)
 
 

@@ -13,6 +13,7 @@ from consumer.batch import Batch
 from consumer.delivery import LEASE_SECONDS, Delivery
 from consumer.item import Item, read_item
 from consumer.metrics import WorkerMetrics
+from consumer.newcomers import Newcomers
 from consumer.progress import Progress
 from consumer.waiting import set_within
 from consumer.work import EventWork
@@ -80,7 +81,9 @@ class Stage:
     async def _settle(self, items: list[Item], handlers: Handlers, end: Unavailable | None = None) -> None:
         try:
             async with self.database.transaction() as transaction:
-                await Batch(items, handlers, GROUP, transaction).settle(TOPIC, {0: self._offset})
+                newcomers = Newcomers({}, self._clock.token())
+                batch = Batch(items, handlers, GROUP, transaction, newcomers)
+                await batch.settle(TOPIC, {0: self._offset})
                 if end:
                     raise end
         except Unavailable:

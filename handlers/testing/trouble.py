@@ -51,6 +51,7 @@ class Failures:
 
     def __init__(self) -> None:
         self.first: Exception | None = None
+        self.noted = asyncio.Event()
 
     async def run(self, handler: EffectHandler, attempt: Attempt) -> Skipped | Deferred | None:
         with self._noted():
@@ -70,9 +71,11 @@ class Failures:
             raise
         except asyncio.CancelledError:  # in a calm run by nothing else
             self.first = self.first or TimeoutError("it took longer than its timeout")
+            self.noted.set()
             raise
         except Exception as error:
             self.first = self.first or error
+            self.noted.set()
             raise
 
     def check(self) -> None:

@@ -22,6 +22,7 @@ from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.report import balance
 from handlers.protocol import Attempt, EffectHandler, Handlers, Retry, Skipped, Verdicts
 from handlers.record import Record
+from storage.bundles import each_bundle
 from storage.database import Database, Transaction
 from tests.consumer.scripted import TOPIC, ScriptedConsumer, ScriptedLog
 
@@ -242,6 +243,12 @@ class Bench:
         return await self.rows(
             "SELECT handler, reason, redemption_id, state, replays, attempts FROM dead_letters ORDER BY id"
         )
+
+    async def records(self) -> int:
+        """How many are kept for effects that wait."""
+        async with self.database.snapshot() as snapshot:
+            bundled = [len(records) async for _, records in each_bundle(snapshot)]
+        return sum(bundled) + int(await self.scalar("SELECT count(*) FROM payloads"))
 
     async def effects(self) -> dict[tuple[str, str, int], tuple[Any, ...]]:
         rows = await self.rows(

@@ -12,6 +12,7 @@ from consumer.backfill import Backfill, BackfillConfig, Covered
 from consumer.drift import DriftWatch
 from consumer.guard import GuardLimits
 from consumer.metrics import WorkerMetrics
+from consumer.newcomers import Newcomers
 from consumer.progress import Progress
 from consumer.settler import Settler, Stored
 from consumer.waiting import Patience
@@ -76,7 +77,17 @@ class Filling:
         patience = Patience(Progress(runtime), runtime)
         handlers = Handlers((handler,)) if hasattr(handler, "apply") else Handlers((), (handler,))
         drift = DriftWatch(WorkerMetrics(CollectorRegistry()))
-        settler = Settler(database, handlers, GROUP, TOPIC, GuardLimits(), drift, patience, READER)
+        settler = Settler(
+            database,
+            handlers,
+            GROUP,
+            TOPIC,
+            GuardLimits(),
+            drift,
+            patience,
+            lambda: Newcomers({}, runtime.token()),
+            READER,
+        )
         config = BackfillConfig(handler.name, hasattr(handler, "apply"), READER, TOPIC, begin, end)
         self.stop = asyncio.Event()
         self.history = ScriptedHistory(log)

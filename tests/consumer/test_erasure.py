@@ -9,6 +9,7 @@ import pytest
 
 from consumer.letters import DEAD_LETTER_TOPIC
 from events.failures import Refused
+from handlers.protocol import Deferred
 from storage.database import Database
 from storage.erasing import erase
 from storage.erasures import any_erasure, put_tombstone
@@ -61,13 +62,29 @@ async def test_what_waits_is_discarded_and_its_record_gone(bench: Bench, log: Sc
     async with bench.running():
         await until(lambda: len(bench.caller.calls) == 2)
         assert await erased(bench) == {"records": 1, "effects": 1, "letters": 0}
-        assert await bench.scalar("SELECT count(*) FROM payloads") == 1
+        assert await bench.records() == 1
         bench.caller.gate.set()  # a call that was under way has nothing to say any more
         await bench.until_idle()
     effects = await bench.effects()
     assert effects["caller", "r_1", 0][::2] == (DISCARDED, "erased")
     assert effects["caller", "r_2", 0][0] == DONE
     assert await bench.points() == 100
+    assert await bench.records() == 0
+
+
+async def test_a_record_that_waits_long_is_found_too(bench: Bench, log: ScriptedLog) -> None:
+    bench.caller.answers = {redemption: [Deferred(3600, "quiet_hours")] for redemption in ("r_1", "r_2")}
+    await append(log, told("r_1"))
+    await append(log, told("r_2", "cust_2"), "cust_2")
+    async with bench.running():
+        await until(lambda: waiting(bench))
+    assert await bench.scalar("SELECT count(*) FROM payloads") == 2
+    assert await erased(bench) == {"records": 1, "effects": 1, "letters": 0}
+    assert await bench.records() == 1
+
+
+async def waiting(bench: Bench) -> bool:
+    return bool(await bench.scalar("SELECT count(*) = 2 FROM effects WHERE last_error LIKE 'deferred%'"))
 
 
 async def test_a_record_without_a_key_is_found_by_its_body(bench: Bench, log: ScriptedLog) -> None:

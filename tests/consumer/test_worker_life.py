@@ -177,7 +177,7 @@ async def test_a_batch_stuck_in_an_outage_is_left_to_the_next_owner(
     bench = Bench(flaky, log, drain_seconds=0.05)
     await log.append(TOPIC, a_success("r_1"), partition=0)
     async with bench.running():
-        await until(lambda: bench.consumer.started == {0: 0, 1: 0})
+        await bench.until_idle()
         flaky.down = True
         await log.append(TOPIC, a_success("r_2"), partition=0)
         await until(lambda: any(reason.startswith("database") for reason in bench.progress.ready()))

@@ -97,6 +97,7 @@ def tend(path: str, lease_seconds: float) -> None:
 
     delivery.LEASE_SECONDS, delivery.RENEW_SECONDS = lease_seconds, lease_seconds / 4
     delivery.SETTLING_SECONDS, delivery.POLL_SECONDS = lease_seconds / 2, lease_seconds / 10
+    delivery.TAKE_OVER_SECONDS = lease_seconds / 10
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(100)

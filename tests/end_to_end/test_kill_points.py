@@ -57,7 +57,7 @@ BATCH = [
     Kill("storage.effects:insert_effects", "after"),
     Kill("handlers.loyalty.handler:Loyalty.apply"),
     Kill("handlers.loyalty.handler:Loyalty.apply", "after"),
-    Kill("storage.payloads:store_payloads"),
+    Kill("storage.bundles:store_bundle"),
     Kill("storage.dead_letters:store_letters"),
     Kill("storage.dead_letters:store_letters", "after"),
     Kill("storage.positions:store_positions"),
@@ -68,19 +68,19 @@ BATCH = [
     Kill("broker.embedded:EmbeddedConsumer.commit", "after"),
 ]
 DELIVERY = [
-    *(Kill("storage.effects:lease_due", "after", call) for call in (1, 3)),
+    *(Kill("storage.leases:lease_due", "after", call) for call in (1, 3)),
     Kill("consumer.work:EventWork.load", "after"),
     *(Kill("consumer.work:EventWork.run", "before", call) for call in (1, 4)),
     *(Kill("tests.end_to_end.outside:_remember", "after", call) for call in (1, 8)),
     Kill("consumer.work:EventWork.run", "after"),
     *(
-        Kill("storage.effects:store_results", moment, call)
+        Kill("storage.leases:store_results", moment, call)
         for call in (2, 5)
         for moment in ("before", "after")
     ),
     Kill("consumer.work:EventWork.bury"),
     Kill("consumer.work:EventWork.bury", "after"),
-    Kill("storage.payloads:drop_settled_payloads", "after", 2),
+    Kill("storage.bundles:release_bundles", "after", 2),
     Kill("consumer.work:LetterWork.run"),
     *(Kill("consumer.work:LetterWork.run", "after", call) for call in (1, 2)),
 ]

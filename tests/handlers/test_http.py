@@ -24,7 +24,9 @@ def test_what_waiting_can_cure_is_unavailable(status: int) -> None:
 
 @pytest.mark.parametrize("status", [100, 301, 302, 307, 308, 400, 401, 404, 409, 410, 422])
 def test_other_statuses_are_refusals_redirects_too(status: int) -> None:
-    assert isinstance(failure_of_answer(status, {"location": "https://elsewhere.example"}, NOW), Refused)
+    failure = failure_of_answer(status, {"location": "https://elsewhere.example"}, NOW)
+    assert isinstance(failure, Refused)
+    assert failure.answered
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ from typing import Any
 from sqlalchemy import Row
 
 from storage.database import Database
-from storage.effects import (
+from storage.effects import Mark, delete_effects, insert_effects, revive_effects, set_effects
+from storage.leases import (
     Lease,
-    Mark,
     Result,
-    delete_effects,
-    insert_effects,
+    created_at,
+    dependencies_of,
+    lease_any,
     lease_due,
     renew_leases,
-    revive_effects,
-    set_effects,
     store_results,
+    take_over,
 )
 from storage.payloads import drop_settled_payloads, load_payloads
 from storage.rows import Rows
@@ -38,9 +38,16 @@ async def pending(database: Database, count: int) -> list[Mark]:
     return marks
 
 
-async def claim(database: Database, owner: str, limit: int = 10, *, take_over: bool = True) -> list[Lease]:
+async def claim(database: Database, owner: str, limit: int = 10, *, others: bool = True) -> list[Lease]:
+    """What is due and free; `others`: and what others lost."""
     async with database.transaction() as transaction:
-        return await lease_due(transaction, HANDLER, owner, limit, 30.0, take_over=take_over)
+        await transaction.run("INSERT INTO names (id, name) VALUES (7, 'seven') ON CONFLICT DO NOTHING")
+        await transaction.read_names()
+        leases = await lease_due(transaction, HANDLER, HANDLER, owner, limit, 30.0)
+        for suspects in (False, True) if others else ():
+            left = limit - len(leases)
+            leases += await take_over(transaction, HANDLER, HANDLER, owner, left, 30.0, suspects=suspects)
+        return leases
 
 
 async def expire(database: Database) -> None:
@@ -70,19 +77,19 @@ async def test_an_expired_lease_is_claimed_by_another_whose_word_counts(database
     (first,) = await claim(database, "first")
     assert await claim(database, "second") == []
     await expire(database)
-    assert await claim(database, "second", take_over=False) == []
+    assert await claim(database, "second", others=False) == []
     (second,) = await claim(database, "second")
     assert (second.number, second.attempts) == (2, 2)
     async with database.transaction() as transaction:
         assert await renew_leases(transaction, "first", [first], 30.0) == set()
-        assert await store_results(transaction, "first", [Result(first, State.DONE)]) == set()
+        assert await store_results(transaction, "first", [Result(first, State.DONE, 1)]) == set()
         # Neither the owner alone nor the number alone is enough.
-        assert await store_results(transaction, "second", [Result(first, State.DONE)]) == set()
-        assert await store_results(transaction, "first", [Result(second, State.DONE)]) == set()
+        assert await store_results(transaction, "second", [Result(first, State.DONE, 1)]) == set()
+        assert await store_results(transaction, "first", [Result(second, State.DONE, 2)]) == set()
         assert await renew_leases(transaction, "second", [second], 30.0) == {mark(0)}
-        assert await store_results(transaction, "second", [Result(second, State.DONE)]) == {mark(0)}
+        assert await store_results(transaction, "second", [Result(second, State.DONE, 2)]) == {mark(0)}
         # Said once.
-        assert await store_results(transaction, "second", [Result(second, State.DEAD)]) == set()
+        assert await store_results(transaction, "second", [Result(second, State.DEAD, 2)]) == set()
     assert await scalar(database, "SELECT state FROM effects") == State.DONE
 
 
@@ -91,14 +98,14 @@ async def test_an_expired_lease_that_nobody_claimed_still_counts(database: Datab
     (lease,) = await claim(database, "first")
     await expire(database)
     async with database.transaction() as transaction:
-        assert await store_results(transaction, "first", [Result(lease, State.DONE)]) == {mark(0)}
+        assert await store_results(transaction, "first", [Result(lease, State.DONE, 1)]) == {mark(0)}
 
 
 async def test_a_retry_is_due_later_by_the_databases_clock(database: Database) -> None:
     await pending(database, 1)
     (lease,) = await claim(database, "first")
     async with database.transaction() as transaction:
-        again = Result(lease, State.PENDING, wait=60_000, error="no answer")
+        again = Result(lease, State.PENDING, 1, wait=60_000, error="no answer")
         assert await store_results(transaction, "first", [again]) == {mark(0)}
     assert await claim(database, "first") == []
     async with database.transaction() as transaction:
@@ -147,9 +154,13 @@ async def test_sqlite_searches_by_whole_keys(sqlite: Database) -> None:
         transaction.run = explained  # type: ignore[method-assign]
         await revive_effects(transaction, {mark(1): (State.DONE, 1)})
         await delete_effects(transaction, [mark(1)])
-        await lease_due(transaction, HANDLER, "me", 1, 30.0)
+        await lease_due(transaction, HANDLER, HANDLER, "me", 1, 30.0)
+        await lease_any(transaction, HANDLER, HANDLER, "me", 30.0)
+        await take_over(transaction, HANDLER, HANDLER, "me", 1, 30.0, suspects=True)
+        await dependencies_of(transaction, HANDLER)
+        await created_at(transaction, [mark(1)])
         await renew_leases(transaction, "me", [lease], 30.0)
-        await store_results(transaction, "me", [Result(lease, State.DONE)])
+        await store_results(transaction, "me", [Result(lease, State.DONE, 1)])
         await drop_settled_payloads(transaction, [mark(1)])
         await load_payloads(transaction, [mark(1)])
     assert len(plans) > 10

@@ -1,16 +1,16 @@
 """Pruning: what is closed and old goes, keys and open letters stay, and workers never notice."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from events.failures import Refused
+from handlers.protocol import Deferred
 from storage.database import Database
 from storage.letter_queries import LetterFilter
 from storage.pruning import prune
 from storage.schema import JobKind, LetterState
-from tests.consumer.bench import Bench, a_success
+from tests.consumer.bench import Bench, a_success, until
 from tests.consumer.orders import ordered, worked_on
 from tests.consumer.scripted import TOPIC, ScriptedLog
 
@@ -95,20 +95,28 @@ async def test_a_letter_that_is_not_on_its_topic_yet_stays(bench: Bench, log: Sc
     assert await pruned(bench) == {"letters": 0, "records": 0, "job_items": 0}
 
 
+@pytest.mark.parametrize("seconds", [1, 3600], ids=["bundled", "alone"])
 async def test_records_that_nothing_waits_for_go(
-    bench: Bench, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     monkeypatch.setattr("storage.stretches.ROWS", 2)
-    bench.caller.gate = asyncio.Event()
+    monkeypatch.setattr("storage.bundles.MOST_BYTES", 1)
+    monkeypatch.setattr("consumer.delivery.POLL_SECONDS", 3600.0)
     for number in range(1, 8):
+        bench.caller.answers[f"r_{number}"] = [Deferred(seconds, "later")]
         await log.append(TOPIC, a_success(f"r_{number}"))
+
+    async def all_wait() -> bool:
+        return bool(await bench.scalar("SELECT count(*) = 7 FROM effects WHERE last_error LIKE 'deferred%'"))
+
     async with bench.killed_at_the_end():
-        await bench.caller.called.wait()
+        await until(all_wait)
+    assert await bench.scalar("SELECT count(*) FROM bundles") == (7 if seconds == 1 else 0)
     async with bench.database.transaction() as transaction:
         await transaction.run("UPDATE effects SET state = 0 WHERE redemption_id < 'r_6' AND state = 1")
     assert await pruned(bench, dry_run=True) == {"letters": 0, "records": 5, "job_items": 0}
     assert await pruned(bench) == {"letters": 0, "records": 5, "job_items": 0}
-    assert await bench.scalar("SELECT count(*) FROM payloads") == 2
+    assert await bench.records() == 2
 
 
 async def test_a_pruned_letter_whose_replay_dies_is_there_again(bench: Bench, log: ScriptedLog) -> None:

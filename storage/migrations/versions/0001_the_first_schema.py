@@ -14,6 +14,8 @@ TUNING = """
 ALTER TABLE effects SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE balances SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE payloads SET (autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE bundles ALTER COLUMN records SET STORAGE EXTERNAL;
+ALTER TABLE bundles SET (autovacuum_vacuum_threshold = 20, toast.autovacuum_vacuum_threshold = 5000);
 ALTER TABLE positions SET (fillfactor = 50)
 """
 """Rows that change often get room to change in place, and are vacuumed before millions of them are dead."""
@@ -50,6 +52,23 @@ def upgrade() -> None:
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id"),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "breakers",
+        sa.Column("dependency", KEY, nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.Column("opened_at", sa.BigInteger(), nullable=True),
+        sa.Column("probe_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("dependency"),
+    )
+    op.create_table(
+        "bundles",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("effects", sa.Integer(), nullable=False),
+        sa.Column("records", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "dead_letters",
@@ -156,6 +175,9 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.Text(), nullable=True),
         sa.Column("lease_number", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("dependency", sa.SmallInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=True),
+        sa.Column("bundle", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "redemption_id", "handler", "kind"),
         sqlite_with_rowid=False,
     )
@@ -170,7 +192,7 @@ def upgrade() -> None:
     op.create_index(
         "effects_due",
         "effects",
-        ["handler", "due_at"],
+        ["handler", "dependency", "due_at"],
         unique=False,
         postgresql_where=sa.text("state = 1"),
         sqlite_where=sa.text("state = 1"),
@@ -292,6 +314,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("anonymous"),
         sqlite_where=sa.text("anonymous"),
+    )
+    op.create_table(
+        "outages",
+        sa.Column("dependency", KEY, nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("dependency", "opened_at"),
     )
     op.create_table(
         "payloads",

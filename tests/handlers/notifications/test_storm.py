@@ -78,6 +78,7 @@ async def test_a_worker_that_is_killed_repeats_at_most_the_calls_in_flight(
 ) -> None:
     monkeypatch.setattr("consumer.delivery.LEASE_SECONDS", 0.5)
     monkeypatch.setattr("consumer.delivery.SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr("consumer.delivery.TAKE_OVER_SECONDS", 0.02)
     copy = RULE.replace("redeemed", "copy")
     policy = parse_policy("concurrency = 4\n" + RETRY + webhook(receiver.url) + RULE + copy)
     for number in range(1, 13):

@@ -1,0 +1,110 @@
+"""The pending effects that a batch stores: their records, what they depend on, and which ones the worker that
+stores them takes at once, so that they need not be claimed and loaded again."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from consumer.dependencies import Dependencies
+from consumer.item import Item
+from storage.breakers import closed_doors
+from storage.bundles import RecordKey, bundles_of, store_bundle
+from storage.database import Transaction
+from storage.effects import Mark, Waiting
+from storage.leases import Lease, still_leased
+from storage.payloads import Payload
+
+
+class Room(NamedTuple):
+    """What a delivery of this worker can take."""
+
+    owner: str
+    free: int
+    at_once: int
+    """So many of these begin at once: their first tries count from the beginning."""
+    lease_seconds: float
+
+
+class Taken(NamedTuple):
+    lease: Lease
+    load: Item
+
+
+class Newcomers:
+    """Made for one batch and one try at it. `bundle`: a name nobody else has. `lost`: those of a try whose
+    commit was perhaps not answered, though it took place."""
+
+    def __init__(
+        self,
+        rooms: Mapping[str, Room],
+        bundle: str,
+        dependencies: Dependencies | None = None,
+        lost: "Newcomers | None" = None,
+    ) -> None:
+        self.dependencies = dependencies or Dependencies()
+        self._rooms = rooms
+        self._bundle = bundle
+        self._lost = lost
+        self._bundles: dict[RecordKey, str] = {}
+        self._leased: dict[Mark, tuple[str, Lease]] = {}
+        """With the owner."""
+        self.taken: dict[str, list[Taken]] = {}
+        """By handler."""
+
+    def expect(self, asked: Iterable[tuple[Mark, Item]]) -> None:
+        """Records of effects that may be stored, each event once."""
+        sizes = {mark.event: len(item.record.value) for mark, item in asked}
+        for number, events in enumerate(bundles_of(sizes.items())):
+            self._bundles |= dict.fromkeys(events, f"{self._bundle}-{number}")
+
+    def bundle_of(self, mark: Mark) -> str | None:
+        return self._bundles.get(mark.event)
+
+    async def choose(
+        self, transaction: Transaction, asked: Mapping[str, Mapping[Mark, str]]
+    ) -> dict[Mark, Waiting]:
+        """Of effects by handler, with their dependencies: what is to be stored with them if they are new."""
+        doors = await closed_doors(transaction) if any(asked.values()) else set()
+        number = transaction.names.id
+        waiting: dict[Mark, Waiting] = {}
+        for handler, marks in asked.items():
+            room = self._rooms.get(handler)
+            left = 0 if room is None or handler in doors else room.free
+            for mark, dependency in marks.items():
+                bundle = self._bundles[mark.event]
+                if room is None or left <= 0 or dependency in doors:
+                    waiting[mark] = Waiting(number(dependency), bundle)
+                    continue
+                counted = int(room.free - left < room.at_once)
+                left -= 1
+                waiting[mark] = Waiting(number(dependency), bundle, counted, room.owner, room.lease_seconds)
+                self._leased[mark] = room.owner, Lease(mark, 1, 1, 0, dependency, bundle)
+        return waiting
+
+    async def keep(
+        self,
+        transaction: Transaction,
+        owned: Mapping[Mark, Item],
+        new: Iterable[Mark],
+        others: Mapping[Mark, Item],
+    ) -> None:
+        """Store the records of the pending effects that are this batch's; take those leased among the new.
+        `others`: effects that were there already."""
+        records: dict[str, dict[RecordKey, Payload]] = {}
+        counts: dict[str, int] = {}
+        for mark, item in owned.items():
+            bundle = self._bundles[mark.event]
+            records.setdefault(bundle, {}).setdefault(mark.event, item.payload)
+            counts[bundle] = counts.get(bundle, 0) + 1
+        for bundle, payloads in records.items():
+            await store_bundle(transaction, bundle, payloads, counts[bundle])
+        for mark in new:
+            if mark in self._leased:
+                self._take(transaction, self._leased[mark][1], owned[mark])
+        if self._lost is not None:
+            ours = {mark: leased for mark, leased in self._lost._leased.items() if mark in others}
+            for mark in await still_leased(transaction, ours.values()):
+                self._take(transaction, ours[mark][1], others[mark])
+
+    def _take(self, transaction: Transaction, lease: Lease, item: Item) -> None:
+        handler = transaction.names.word(lease.mark.handler)
+        self.taken.setdefault(handler, []).append(Taken(lease, item))
