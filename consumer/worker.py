@@ -199,8 +199,9 @@ class Worker:
             self._places.note_settled(done.epoch, done.life, done.next_offsets)
             for name, taken in batch.taken.items():
                 self._deliveries[name].take(taken, began)
-            for name in batch.pending & self._deliveries.keys():
-                self._deliveries[name].wake()
+            for name, delivery in self._deliveries.items():
+                if name in batch.pending:
+                    delivery.wake()
             self._reporter.settled(done.items, batch, began)
         if stored.halted:
             self._places.lose()  # what was cut off is fetched again once the handler is resumed
