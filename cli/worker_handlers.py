@@ -10,7 +10,6 @@ from handlers.loyalty.policy import Policy
 from handlers.notifications.handler import Notifications
 from handlers.protocol import Handlers
 from handlers.registry import load_handlers
-from handlers.terms_file import load_terms
 
 
 def handlers_in(
@@ -31,11 +30,4 @@ def handlers_in(
             raise Misconfigured("notifications_policy", "the notifications file has no rules")
     else:
         notifications = notifications_in(settings, runtime)
-    return load_handlers(
-        settings.handlers,
-        policy,
-        notifications=notifications,
-        only=only,
-        log=log,
-        terms=load_terms(settings.delivery_policy) if settings.delivery_policy else {},
-    )
+    return load_handlers(settings.handlers, policy, notifications=notifications, only=only, log=log)

@@ -1,0 +1,73 @@
+"""Mutations of the delivery of effects: leases, attempts, marks, letters."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from unittest.mock import patch
+
+from consumer.attempts import Attempts
+from consumer.endings import done
+from storage import leases
+from storage.leases import lease_due, store_results
+from tests.simulation.mutation import mutation, rewritten
+
+
+@mutation
+def the_mark_is_stored_before_the_effect() -> Iterator[None]:
+    async def attempt(self: Any, held: Any) -> Any:
+        async def call() -> None:
+            with suppress(Exception):
+                await self._called(held, [])
+
+        asyncio.create_task(call())  # noqa: RUF006 - the loop holds it
+        return done(held.lease, held.load, None, ())
+
+    with patch.object(Attempts, "_attempt", attempt):
+        yield
+
+
+@mutation
+def a_dead_effect_leaves_no_letter() -> Iterator[None]:
+    async def bury(*_: Any) -> None: ...
+
+    with patch("consumer.work.bury", bury):
+        yield
+
+
+@mutation
+def leases_are_not_renewed() -> Iterator[None]:
+    async def renew_leases(transaction: Any, owner: str, leases: Any, seconds: float) -> set[Any]:
+        return {lease.mark for lease in leases}
+
+    with patch("consumer.delivery.renew_leases", renew_leases):
+        yield
+
+
+@mutation
+def the_number_of_a_lease_is_ignored() -> Iterator[None]:
+    words = {"AND effects.lease_owner = :owner ": "", "AND effects.lease_number = r.number ": ""}
+    with patch("consumer.delivery.store_results", rewritten(store_results, words)):
+        yield
+
+
+@mutation
+def leases_of_the_dead_are_not_taken_over() -> Iterator[None]:
+    async def take_over(*_: Any, **__: Any) -> list[Any]:
+        return []
+
+    with patch("consumer.claims.take_over", take_over):
+        yield
+
+
+@mutation
+def a_lease_keeps_nobody_out() -> Iterator[None]:
+    with patch("consumer.claims.lease_due", rewritten(lease_due, {" AND leased_until IS NULL": ""})):
+        yield
+
+
+@mutation
+def attempts_are_not_counted() -> Iterator[None]:
+    words = {"attempts = effects.attempts + CAST(:counted AS integer)": "attempts = effects.attempts"}
+    with patch("storage.leases._claim", rewritten(leases._claim, words)):
+        yield
