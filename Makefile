@@ -8,7 +8,11 @@ DEV := .venv/.dev-installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+<<<<<<< 24098902d4c5a5768f9ba55d4a986c2f37e16781
 .PHONY: install run test chaos simulate lint types format lock bench bench-quick
+=======
+.PHONY: install run test chaos fuzz lint types format lock sbom audit bench bench-quick
+>>>>>>> de904c6
 
 install: $(RUNTIME)
 
@@ -50,6 +54,19 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: $(DEV)
 	$(LOCK) -o requirements.lock
 	$(LOCK) --group dev --constraints requirements.lock -o requirements-dev.lock
+
+# What the image holds, from the lock alone: CycloneDX, with a version and hashes for each package. Asks no network.
+SBOM ?= dist/sbom.cdx.json
+
+sbom: $(DEV)
+	@mkdir -p $(dir $(SBOM))
+	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible -o $(SBOM)
+
+# Known vulnerabilities of what the lock holds. Asks the advisory database, so it needs the network; --strict: what
+# cannot be looked up is a failure.
+audit: $(DEV)
+	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement requirements.lock
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=" >&2; exit 1; }

@@ -25,7 +25,7 @@ from consumer.progress import Progress as Health
 from consumer.reporter import word
 from consumer.settler import Settler, Stored
 from consumer.waiting import GivenUp, Patience, set_within
-from consumer.work import EventWork
+from consumer.work import works_of
 from events.failures import Unavailable
 from events.runtime import SystemRuntime
 from handlers.protocol import Handlers
@@ -135,12 +135,11 @@ class Filling:
         """Deliver the handler's effects meanwhile, as every worker that runs it does."""
         end = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            for handler in self._handlers.effect:
-                work = EventWork(handler, self._wanted.group)
+            for work in works_of(self._handlers, self._wanted.group):
                 delivery = Delivery(
                     work, self._database, self._runtime, self._health, self._metrics, self._limits
                 )
-                tasks.create_task(delivery.run(end), name=f"deliver {handler.name}")
+                tasks.create_task(delivery.run(end), name=f"deliver {work.handler}")
             try:
                 yield
             finally:

@@ -28,7 +28,7 @@ from consumer.jobs import JobRunner
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
 from consumer.waiting import GivenUp, Patience
-from consumer.work import EventWork, LetterWork, Work
+from consumer.work import LetterWork, Work, works_of
 from consumer.worker import Worker, WorkerConfig
 from events.runtime import Runtime, SystemRuntime
 from handlers.loyalty.policy_history import admit
@@ -187,7 +187,7 @@ class Process:
         settings = self._settings
         group = ".".join((settings.consumer_group, *self._roles.only))
         metrics = WorkerMetrics(self._registry)
-        works: list[Work] = [EventWork(handler, group) for handler in handlers.effect]
+        works: list[Work] = [*works_of(handlers, group, settings.consumer_group)]
         works.append(LetterWork(producer, settings.dead_letters_topic))
         return Worker(
             self._log.consumer(group),

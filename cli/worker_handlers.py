@@ -10,6 +10,7 @@ from handlers.loyalty.policy import Policy
 from handlers.notifications.handler import Notifications
 from handlers.protocol import Handlers
 from handlers.registry import load_handlers
+from handlers.terms_file import load_terms
 
 
 def handlers_in(
@@ -30,4 +31,11 @@ def handlers_in(
             raise Misconfigured("notifications_policy", "the notifications file has no rules")
     else:
         notifications = notifications_in(settings, runtime)
-    return load_handlers(settings.handlers, policy, notifications=notifications, only=only, log=log)
+    return load_handlers(
+        settings.handlers,
+        policy,
+        notifications=notifications,
+        only=only,
+        log=log,
+        terms=load_terms(settings.delivery_policy) if settings.delivery_policy else {},
+    )

@@ -93,6 +93,7 @@ class Settings(BaseSettings):
 
     loyalty_policy: ReadableFile | None = None
     notifications_policy: ReadableFile | None = None
+    delivery_policy: ReadableFile | None = None
     handlers: Annotated[tuple[HandlerPath, ...], BeforeValidator(commas)] = ()
     guard_in_a_row: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     """So many deaths in a row halt a handler; 0: any number may."""

@@ -2,28 +2,22 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
 
 import structlog
 
 from consumer.attempts import Attempts, Held
-from consumer.claims import Claims, TakeOver
-from consumer.effect_guard import EffectGuard, Fate
-from consumer.endings import Ended, held_back
-from consumer.guard import GUARDED, UNGUARDED, GuardLimits
-from consumer.judging import judge
-from consumer.letters import DEAD_LETTER_TOPIC
+from consumer.claims import TakeOver
+from consumer.exchange import Exchange, Order
+from consumer.guard import GUARDED, GuardLimits
 from consumer.metrics import WorkerMetrics
 from consumer.newcomers import Room, Taken
 from consumer.progress import Progress
 from consumer.switches import Switches
 from consumer.waiting import Patience, set_within
-from consumer.work import Buried, Work
+from consumer.work import Work
 from events.runtime import Runtime
-from storage.breakers import read_signals
-from storage.database import Database, Transaction
-from storage.effects import Mark
-from storage.leases import Lease, renew_leases, store_results
+from storage.database import Database
+from storage.leases import Lease
 
 log = structlog.get_logger(__name__)
 
@@ -45,18 +39,6 @@ UNMEASURED_SECONDS = 0.01
 """What a call is thought to take before one has been made."""
 
 
-class Exchanged(NamedTuple):
-    """What one transaction brought."""
-
-    leases: list[Lease]
-    loads: dict[Mark, Any]
-    lost: list[Lease]
-    more: bool
-    """There may be more to claim at once."""
-    more_lost: bool
-    """Lost workers may have left more."""
-
-
 class Delivery:
     """Owns the leases of one handler's effects in this worker.
 
@@ -75,17 +57,14 @@ class Delivery:
         self.handler = work.handler
         self._work = work
         self._terms = work.terms
-        self._database = database
         self._runtime = runtime
         self._patience = Patience(progress, runtime)
         self._owner = runtime.token()
-        # A letter that the dead-letter topic does not take is no less a letter: nothing is to be guarded.
-        self._guard = EffectGuard(work.handler, UNGUARDED if work.handler == DEAD_LETTER_TOPIC else limits)
         # With one try, or an outcome that must not be in doubt: claimed when it can begin, and not before.
         self._precise = self._terms.on_unknown == "give_up" or self._terms.retry.attempts == 1
         self._attempts = Attempts(work, runtime, metrics, self._notice, self._holds)
-        self._claims = Claims(work, self._owner)
         self._switches = Switches(work.handler, metrics)
+        self._exchange = Exchange(work, database, self._owner, self._switches, runtime, limits)
         self._awake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = False
@@ -107,7 +86,7 @@ class Delivery:
 
     def room(self) -> Room:
         """What a batch may lease for us when it stores it."""
-        free = 0 if self._precise or self._work.after or not self._tasks else self._free()
+        free = 0 if self._precise or self._work.predecessors or not self._tasks else self._free()
         free = free // 2 if self._more else free  # what waits already has a right to the rest
         return Room(self._owner, free, self._beginning(), LEASE_SECONDS)
 
@@ -124,7 +103,7 @@ class Delivery:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 while not (settled.is_set() and self._stopping and self._attempts.none):
-                    if not await self._exchange(self._tasks):
+                    if not await self._turn(self._tasks):
                         await set_within(self._awake, POLL_SECONDS)
                         await self._gather()
         finally:
@@ -167,7 +146,7 @@ class Delivery:
             a_second = min(a_second, self._terms.rate)
         return min(MOST_AHEAD, int(a_second * AHEAD_SECONDS))
 
-    async def _exchange(self, tasks: asyncio.TaskGroup) -> bool:
+    async def _turn(self, tasks: asyncio.TaskGroup) -> bool:
         """One transaction: store what ended, keep what is held, lease what is due. Returns whether there may
         be more at once."""
         self._awake.clear()
@@ -183,8 +162,17 @@ class Delivery:
         wants = self._wanted() if polls or takes_over or self._more else 0
         if not ended and not renewed and not polls and not wants:
             return False
+        order = Order(
+            ended,
+            [held.lease for held in renewed],
+            wants,
+            self._beginning(),
+            self._over() if takes_over else TakeOver.NOTHING,
+            LEASE_SECONDS,
+            SETTLING_SECONDS,
+        )
         exchanged = await self._patience.outlast(
-            f"effects of {self.handler}", lambda: self._in_transaction(ended, renewed, wants, takes_over)
+            f"effects of {self.handler}", lambda: self._exchange.carry_out(order)
         )
         del self._attempts.ended[: len(ended)]
         self._polled = now if polls else self._polled
@@ -192,6 +180,7 @@ class Delivery:
             self._taken_over = now - (TAKE_OVER_SECONDS if exchanged.more_lost else 0.0)
         self._exchanged = self._runtime.monotonic()
         self._renew(renewed, exchanged.lost, now)
+        self._attempts.ended += exchanged.early
         self._more = exchanged.more or (self._more and not wants)
         self._attempts.give_back(lambda lease: self._switches.off(lease.dependency))
         self._attempts.add(
@@ -218,64 +207,11 @@ class Delivery:
             else:
                 held.since = now
 
-    async def _in_transaction(
-        self, ended: Sequence[Ended], renewed: Sequence[Held], wants: int, takes_over: bool
-    ) -> Exchanged:
-        since = self._claims.lose_touch()
-        now = self._runtime.monotonic()
-        leases = [held.lease for held in renewed]
-        async with self._database.transaction() as transaction:
-            signals = await read_signals(transaction, self.handler)
-            judged, breakers = await judge(
-                transaction, ended, self._terms.retry, signals, self._claims.probes
-            )
-            judgement = await self._guard.judge(transaction, [fate_of(one) for one in judged])
-            judged = [held_back(one) if at in judgement.spared else one for at, one in enumerate(judged)]
-            signals = signals._replace(
-                breakers=breakers, stopped=signals.stopped or judgement.halt is not None
-            )
-            doors = await self._claims.look(transaction, signals)
-            await self._store(transaction, judged)
-            # Before others are leased: ours must not look expired, for then we would lease them once more.
-            held = await renew_leases(transaction, self._owner, leases, LEASE_SECONDS)
-            settled = since is not None and now - since >= SETTLING_SECONDS
-            over = self._over() if takes_over and settled else TakeOver.NOTHING
-            claimed = await self._claims.claim(
-                transaction, doors, wants, self._beginning(), LEASE_SECONDS, over
-            )
-            loads = await self._work.load(transaction, claimed.leases) if claimed.leases else {}
-            await self._guard.conclude(transaction, judgement)
-        self._guard.accept(judgement)
-        self._claims.touch(now if since is None else since)
-        self._claims.settle(claimed, judged)
-        self._switches.set(signals)
-        lost = [lease for lease in leases if lease.mark not in held]
-        return Exchanged(claimed.leases, loads, lost, claimed.more, claimed.more_lost)
-
     def _over(self) -> TakeOver:
         """One suspect at a time: what ends workers must not be counted to those around it."""
         suspect = any(_is_suspect(held.lease) for held in self._attempts.held())
         return TakeOver.UNSUSPECTED if suspect else TakeOver.ALL
 
-    async def _store(self, transaction: Transaction, judged: Sequence[Ended]) -> None:
-        ours = await store_results(transaction, self._owner, [one.result for one in judged])
-        told = [one for one in judged if one.lease.mark in ours]
-        buried = [
-            Buried(one.lease._replace(attempts=one.result.attempts), one.load, one.error)
-            for one in told
-            if one.told == "dead" and one.error is not None
-        ]
-        if buried:
-            await self._work.bury(transaction, buried)
-        await self._work.settle(transaction, told)
-
 
 def _is_suspect(lease: Lease) -> bool:
     return lease.taken_over and lease.suspect
-
-
-def fate_of(ended: Ended) -> Fate:
-    """For the guard. A replay that dies again loses nothing: its letter is there."""
-    if ended.waits or ended.lease.generation:
-        return False
-    return ended.error or True

@@ -1,7 +1,7 @@
 """What a delivery delivers: an event to an effect handler, or a dead letter to its topic."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from broker.protocols import Producer, Record, TooLarge
@@ -10,8 +10,9 @@ from consumer.endings import Ended
 from consumer.item import Item, read_item
 from consumer.letter_record import letter_headers
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
+from consumer.predecessors import Predecessors
 from events.failures import Refused
-from handlers.protocol import Attempt, Deferred, EffectHandler, Retry, Skipped
+from handlers.protocol import Attempt, Deferred, EffectHandler, Handlers, Retry, Skipped
 from handlers.terms import Terms, terms_of
 from storage.bundles import RecordKey, load_bundles, release_bundles
 from storage.database import Transaction
@@ -37,9 +38,8 @@ class Work(Protocol):
     terms: Terms
     branches: bool
     """Its effects may depend on something else than the handler's own name."""
-    after: frozenset[str]
-    """Handlers whose effects for the same event have to settle first, and do not do so in the transaction
-    that stores ours."""
+    predecessors: Predecessors | None
+    """Whom its effects wait for; None: nobody."""
 
     async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Any]:
         """What each attempt needs; an effect missing in the answer is buried."""
@@ -58,13 +58,17 @@ class EventWork:
     """Runs a user's effect handler on the events whose payloads were kept for it."""
 
     def __init__(
-        self, handler: EffectHandler, group: str, terms: Terms | None = None, beside: Collection[str] = ()
+        self,
+        handler: EffectHandler,
+        group: str,
+        terms: Terms | None = None,
+        predecessors: Predecessors | None = None,
     ) -> None:
-        """`beside`: the transactional handlers of this worker, which settle when an effect is stored."""
+        """`terms`: if they are not as declared."""
         self.handler = handler.name
         self.terms = terms or terms_of(handler)
         self.branches = hasattr(handler, "dependency")
-        self.after = self.terms.after - set(beside)
+        self.predecessors = predecessors
         self._run = handler.run
         self._group = group
 
@@ -126,6 +130,21 @@ class EventWork:
         return await letters_of_effects(transaction, self._group, self.handler, again) if again else {}
 
 
+def works_of(handlers: Handlers, group: str, all_group: str | None = None) -> list[EventWork]:
+    """For each effect handler. `all_group`: the group that runs all handlers, if not `group`.
+
+    The transactional handlers that run beside them settle when an effect is stored: nobody waits for those.
+    """
+    beside = {handler.name for handler in handlers.transactional}
+    works = []
+    for handler in handlers.effect:
+        terms = handlers.terms.get(handler.name) or terms_of(handler)
+        others = terms.after - beside
+        predecessors = Predecessors(others, all_group or group) if others else None
+        works.append(EventWork(handler, group, terms, predecessors))
+    return works
+
+
 class LetterWork:
     """Puts dead letters on the dead-letter topic, for whoever listens there: at least once, never given up
     for an outage."""
@@ -133,7 +152,7 @@ class LetterWork:
     handler = DEAD_LETTER_TOPIC
     terms = Terms(concurrency=100, timeout=30.0, retry=Retry(attempts=None, first=1.0, longest=60.0))
     branches = False
-    after: frozenset[str] = frozenset()
+    predecessors: Predecessors | None = None
 
     def __init__(self, producer: Producer, topic: str) -> None:
         self._producer = producer

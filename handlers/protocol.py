@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from events.event import Kind, RedemptionEvent
@@ -9,6 +10,7 @@ from events.failures import Refused
 from events.outcome import Outcome
 from handlers.terms import OnUnknown as OnUnknown
 from handlers.terms import Retry as Retry
+from handlers.terms import Terms
 from storage.database import Database, Transaction
 
 
@@ -116,6 +118,8 @@ class Handlers(NamedTuple):
     transactional: tuple[TransactionalHandler, ...] = ()
     effect: tuple[EffectHandler, ...] = ()
     observers: tuple[Observer, ...] = ()
+    terms: Mapping[str, Terms] = MappingProxyType({})
+    """Of effect handlers, by name, where they are not as declared."""
 
     @asynccontextmanager
     async def opened(self, database: Database) -> AsyncIterator[None]:

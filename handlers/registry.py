@@ -1,8 +1,10 @@
 """Which handlers there are: the built-in ones, those of installed packages, and those the settings name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 from events.failures import Misconfigured
@@ -12,6 +14,7 @@ from handlers.loyalty.policy import Policy
 from handlers.notifications.handler import Notifications
 from handlers.protocol import Handlers
 from handlers.record import Record
+from handlers.terms import TermsTable, terms_of
 from storage.handler_states import DECODING
 
 ENTRY_POINTS = "redemptions.handlers"
@@ -31,9 +34,11 @@ def load_handlers(
     notifications: Notifications | None = None,
     only: Iterable[str] = (),
     log: bool = False,
+    terms: Mapping[str, TermsTable] = MappingProxyType({}),
 ) -> Handlers:
     """The handlers of a worker: built-in, by entry point, and from `paths` (`module:Class`, made without
     arguments). `policy`: the ledger's. `only`: no others than these names. `log`: with the log handler.
+    `terms`: what the operator says of effect handlers, by name.
 
     Raises Misconfigured for what cannot be imported, is no handler, or has a name twice or unknown.
     """
@@ -45,7 +50,35 @@ def load_handlers(
     ]
     made += [_made(point.value) for point in entry_points(group=ENTRY_POINTS)]
     made += [_made(path) for path in paths]
-    return _sorted_out(_chosen(made, list(only)))
+    chosen = _sorted_out(_chosen(made, list(only)))
+    calling = {handler.name: handler for handler in made if hasattr(handler, "run")}
+    for name in terms:
+        # Notifications without a rule are not there, and their table may be all the same.
+        if name not in calling and name != Notifications.name:
+            nearest = get_close_matches(name, calling, n=1, cutoff=0.0)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ": there is none"
+            raise Misconfigured("delivery_policy", f"no effect handler has the name {name}{hint}")
+    _check_order(made, {name: terms_of(handler).after for name, handler in calling.items()})
+    return chosen._replace(
+        terms={name: table.over(terms_of(calling[name])) for name, table in terms.items() if name in calling}
+    )
+
+
+def _check_order(made: list[Any], after: Mapping[str, frozenset[str]]) -> None:
+    """An effect that waits for a handler that there is not, or for itself, would wait for ever."""
+    names = {handler.name for handler in made}
+    for name, before in after.items():
+        if unknown := sorted(before - names):
+            raise Misconfigured(
+                "handlers", f"the handler {name} is to come after {unknown[0]}: there is none"
+            )
+        seen: set[str] = set()
+        pending = set(before)
+        while pending:
+            seen |= pending
+            pending = {earlier for one in pending for earlier in after.get(one, ())} - seen
+        if name in seen:
+            raise Misconfigured("handlers", f"the handler {name} is to come after itself")
 
 
 def _made(path: str) -> Any:

@@ -80,3 +80,24 @@ class RetryTable(Struct, frozen=True, forbid_unknown_fields=True):
         if "max" in given:
             given["longest"] = given.pop("max")
         return retry._replace(**given)
+
+
+class TermsTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A handler's table in a delivery policy. What it leaves out is as the handler declares."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] | UnsetType = UNSET
+    timeout: Annotated[float, Meta(gt=0, le=86_400)] | UnsetType = UNSET
+    rate: Annotated[float, Meta(gt=0, le=1_000_000)] | UnsetType = UNSET
+    on_unknown: OnUnknown | UnsetType = UNSET
+    retry: RetryTable = RetryTable()
+
+    def over(self, terms: Terms) -> Terms:
+        """`terms` with what this table says."""
+        return Terms(
+            terms.concurrency if self.concurrency is UNSET else self.concurrency,
+            terms.timeout if self.timeout is UNSET else self.timeout,
+            self.retry.over(terms.retry),
+            terms.rate if self.rate is UNSET else self.rate,
+            terms.on_unknown if self.on_unknown is UNSET else self.on_unknown,
+            terms.after,
+        )

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, Row, TextClause, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.failures import Unavailable
@@ -84,7 +85,11 @@ class Transaction:
             if len(new) == len(rows):
                 return set()
             return {tuple(row[:key]) for row in rows.rows}.difference(map(tuple, new))
-        # The only writer may ask first. Told of each new row, it would take the interpreter's lock for each.
+        # The only writer may try. Told of each new row, it would take the interpreter's lock for each.
+        with suppress(IntegrityError):
+            async with self.savepoint():
+                await self.run(insert, rows)
+                return set()
         same = " AND ".join(f"t.{name} = r.{name}" for name in columns)
         found = await self.run(
             f"SELECT {', '.join(f'r.{name}' for name in columns)} "

@@ -173,6 +173,16 @@ async def end_effects(transaction: Transaction, marks: Mapping[Mark, State], err
     return [row.bundle for row in rows]
 
 
+async def states_of(transaction: Transaction, marks: Iterable[Mark]) -> dict[Mark, State]:
+    """The states of those that have a row."""
+    rows = await transaction.run(
+        "SELECT effects.tenant, effects.redemption_id, effects.handler, effects.kind, effects.state "
+        f"FROM {{rows}} JOIN effects ON {SAME_KEY}",
+        Rows(KEY, sorted(marks)),
+    )
+    return {Mark._make(row[:4]): State(row.state) for row in rows}
+
+
 async def has_dead(transaction: Transaction, handler: int) -> bool:
     """Whether any effect of this handler is dead: a look at a tiny index."""
     return bool(

@@ -36,3 +36,11 @@ async def store_positions(
         group=group,
         topic=topic,
     )
+
+
+async def groups_past(transaction: Transaction, topic: str) -> list[tuple[str, int, int]]:
+    """Where each group stands in a topic: (group, partition, next offset)."""
+    rows = await transaction.run(
+        "SELECT consumer_group, partition, next_offset FROM positions WHERE topic = :topic", topic=topic
+    )
+    return [(row.consumer_group, row.partition, row.next_offset) for row in rows]

@@ -1,5 +1,6 @@
 """What is shipped around the code: locks, compose file, image, and that no registry is named anywhere."""
 
+import json
 import re
 import subprocess
 import sys
@@ -138,3 +139,48 @@ def test_the_image_runs_as_a_number_that_is_not_root() -> None:
     assert 'ENTRYPOINT ["redemptions"]' in lines
     settings = re.findall(r"(REDEMPTIONS_\w+)=(\S+)", "\n".join(lines))
     assert load(dict(settings)).admin_port == 8081
+
+
+def test_the_image_is_built_from_every_package_that_is_shipped() -> None:
+    packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {f"!{package}" for package in packages} <= set(let_in)
+
+
+def test_nothing_of_the_image_is_root_or_comes_from_elsewhere() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    last_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM")) :]
+    assert [line for line in last_stage if line.startswith("USER")] == ["USER 10001:10001"]
+    # What is copied in belongs to root: the code is not for the process to change.
+    assert not any(line.startswith(("ADD", "RUN curl", "RUN wget")) or "--chown" in line for line in lines)
+    assert any("PYTHONDONTWRITEBYTECODE=1" in line for line in last_stage), "the root is read-only"
+    assert [line.split()[1] for line in last_stage if line.startswith("VOLUME")] == ["/var/lib/redemptions"]
+
+
+def test_our_services_run_on_a_read_only_root_without_capabilities(services: dict[str, Any]) -> None:
+    ours = [each for each in services.values() if each.get("build") == "."]
+    assert len(ours) == 3
+    for service in ours:
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["tmpfs"] == ["/tmp"]
+        assert not any("docker.sock" in volume for volume in service.get("volumes", []))
+
+
+def test_the_bill_of_materials_holds_what_the_lock_holds_each_with_its_hashes(tmp_path: Path) -> None:
+    bill = tmp_path / "sbom.json"
+    made = subprocess.run(
+        ["make", "-s", "sbom", f"SBOM={bill}", "--old-file=.venv/.dev-installed"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    content = json.loads(bill.read_text(encoding="utf-8"))
+    assert content["bomFormat"] == "CycloneDX"
+    assert content["metadata"]["component"]["name"] == "redemptions"
+    assert {each["name"]: each["version"] for each in content["components"]} == locked("requirements.lock")
+    for each in content["components"]:
+        assert any(hash["alg"] == "SHA-256" for hash in each["externalReferences"][0]["hashes"]), each["name"]

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
-from handlers.loyalty.fact_store import Key
+from handlers.loyalty.facts import Key
 from handlers.loyalty.posting import Entry, Posted
 from storage.database import Transaction
 from storage.rows import Rows
@@ -23,18 +24,6 @@ INSERT_ORDERS = (
     "SELECT r.tenant, r.order_key, r.customer_id, r.points, r.redemption_id, r.anonymous, r.others, "
     "r.revision FROM {rows} WHERE true ON CONFLICT "
 )
-
-
-class Posting(NamedTuple):
-    """An entry and its tenant."""
-
-    tenant: int
-    entry: Entry
-
-    @property
-    def order(self) -> Key:
-        assert self.entry.order_key is not None  # made by hand: of no order, never settled
-        return self.tenant, self.entry.order_key
 
 
 async def insert_new_orders(transaction: Transaction, orders: Mapping[Key, Posted]) -> set[tuple[Any, ...]]:
@@ -64,7 +53,7 @@ async def replace_orders(transaction: Transaction, orders: Mapping[Key, Posted])
         )
 
 
-async def insert_entries(transaction: Transaction, postings: Iterable[Posting]) -> None:
+async def insert_entries(transaction: Transaction, entries: Iterable[Entry]) -> None:
     columns = {
         "tenant": "smallint",
         "key": "text",
@@ -76,8 +65,7 @@ async def insert_entries(transaction: Transaction, postings: Iterable[Posting]) 
         "policy": "text",
         "inputs": "text",
     }
-    rows = sorted(((posting.tenant, *posting.entry) for posting in postings), key=lambda row: row[:2])
-    if rows:
+    if rows := sorted(entries, key=itemgetter(0, 1)):
         await transaction.run(
             "INSERT INTO entries (tenant, key, customer_id, order_key, redemption_id, kind, points, policy, "
             "inputs, at) SELECT r.tenant, r.key, r.customer_id, r.order_key, r.redemption_id, r.kind, "
@@ -86,11 +74,11 @@ async def insert_entries(transaction: Transaction, postings: Iterable[Posting]) 
         )
 
 
-async def move_balances(transaction: Transaction, postings: Iterable[Posting]) -> None:
+async def move_balances(transaction: Transaction, entries: Iterable[Entry]) -> None:
     """Last of all: a customer with many orders is the row that many workers want."""
     moved: Counter[Key] = Counter()
-    for tenant, entry in postings:
-        moved[tenant, entry.customer_id] += entry.points
+    for entry in entries:
+        moved[entry.tenant, entry.customer_id] += entry.points
     if moved:
         await transaction.run(
             "INSERT INTO balances (tenant, customer_id, points) SELECT r.tenant, r.customer_id, r.points "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from events.failures import Refused
-from handlers.loyalty.account_store import Posting, insert_entries, move_balances
+from handlers.loyalty.account_store import insert_entries, move_balances
 from handlers.loyalty.posting import Entry, EntryKind
 from handlers.loyalty.readings import LARGEST_AMOUNT, UNPRINTABLE, id_of
 from storage.audit import Deed, announce, conclude
@@ -75,6 +75,7 @@ async def adjust(database: Database, adjustment: Adjustment, who: str) -> bool:
 async def _post(transaction: Transaction, adjustment: Adjustment, who: str) -> None:
     await transaction.learn({adjustment.tenant})
     entry = Entry(
+        tenant=transaction.names.id(adjustment.tenant),
         key=adjustment.entry_key,
         customer_id=adjustment.customer_id,
         order_key=None,
@@ -84,9 +85,8 @@ async def _post(transaction: Transaction, adjustment: Adjustment, who: str) -> N
         policy=BY_HAND,
         inputs=msgspec.json.encode({"reason": adjustment.reason, "who": who}).decode(),
     )
-    postings = [Posting(transaction.names.id(adjustment.tenant), entry)]
-    await insert_entries(transaction, postings)
-    await move_balances(transaction, postings)
+    await insert_entries(transaction, [entry])
+    await move_balances(transaction, [entry])
 
 
 async def _require_same(transaction: Transaction, adjustment: Adjustment) -> None:

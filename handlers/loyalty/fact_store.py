@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from sqlalchemy import Row
 
 from handlers.loyalty.entitlement import Member
-from handlers.loyalty.facts import Facts, merge
+from handlers.loyalty.facts import Facts, Key, merge
 from storage.database import Transaction
 from storage.rows import Rows
 
@@ -43,11 +43,6 @@ MEMBER = f"{FACTS}, p.reversed AS parent_reversed"
 """The columns of `member_of`, with JOIN_PARENT."""
 JOIN_PARENT = "LEFT JOIN facts p ON p.tenant = f.tenant AND p.redemption_id = f.parent_id"
 SAME_ID = "f.tenant = r.tenant AND f.redemption_id = r.redemption_id"
-
-
-Key = tuple[int, str]
-"""A tenant's number and the id of a redemption, order or customer. Sorts as the database does, which the lock
-order needs. A plain tuple: a batch makes some ten of them for each event."""
 
 
 class Learned(NamedTuple):

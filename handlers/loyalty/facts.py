@@ -20,6 +20,10 @@ MERGED = (
 )
 """The fields that may be absent. A field's place is its bit in `Facts.conflicts`: never reorder."""
 
+Key = tuple[int, str]
+"""A tenant's number and the id of a redemption, order or customer. Sorts as the database does, which the lock
+order needs. A plain tuple: a batch makes some ten of them for each event."""
+
 
 class Facts(Struct, frozen=True, gc=False):
     """One redemption. With neither `succeeded` nor `reversed`, a placeholder for a parent that a child named.

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
-from handlers.loyalty.fact_store import Key, Learned, learn
-from handlers.loyalty.facts import Facts, merge
+from handlers.loyalty.fact_store import Learned, learn
+from handlers.loyalty.facts import Facts, Key, merge
 from handlers.loyalty.oddities import oddities
 from handlers.loyalty.policy import STANDARD, Policy
 from handlers.loyalty.reading import read
@@ -79,8 +79,8 @@ def _anonymous(learned: Learned, settled: Settled) -> set[Key]:
 
 def _notes(settled: Settled, transaction: Transaction) -> list[Note]:
     return [
-        Note(transaction.names.word(tenant), entry.redemption_id, f"{entry.points:+d} points")
-        for tenant, entry in settled.postings
+        Note(transaction.names.word(entry.tenant), entry.redemption_id, f"{entry.points:+d} points")
+        for entry in settled.entries
         if entry.redemption_id is not None
     ]
 

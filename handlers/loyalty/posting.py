@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from handlers.loyalty.entitlement import Entitlement
+from handlers.loyalty.facts import Key
 from handlers.loyalty.reckoning import Number
 from handlers.loyalty.sharing import Share
 
@@ -38,8 +39,9 @@ NOTHING_POSTED = Posted()
 
 
 class Entry(NamedTuple):
-    """One movement of one account, never edited."""
+    """One movement of one account, never edited. The order of its fields is that of the table's columns."""
 
+    tenant: int
     key: str
     customer_id: str
     order_key: str | None
@@ -65,31 +67,36 @@ def standing(due: Entitlement, revision: int) -> Posted:
 
 
 def settle(
-    tenant: str, order_key: str, posted: Posted, due: Entitlement, *, restated: bool = False
+    order: Key, tenant: str, posted: Posted, due: Entitlement, *, restated: bool = False
 ) -> tuple[Posted, list[Entry]]:
     """How an order stands once it has exactly what is due, and the entries that bring it there.
 
     `restated`: the difference comes of another policy, not of what happened to the order.
     """
+    number, order_key = order
     before, after = {} if posted is NOTHING_POSTED else _accounts(posted), due.accounts
     if before == after:
         return standing(due, posted.revision), []
     revision, inputs = posted.revision + 1, inputs_of(due, restated)
     version = due.reckoning.version if due.reckoning else None
-    entries = [
-        Entry(
-            key=f"{entry_key_prefix(tenant, order_key)}:{revision}{_suffix(account, posted, due)}",
-            customer_id=account,
-            order_key=order_key,
-            redemption_id=due.redemption_id if account in after else posted.redemption_id,
-            kind=EntryKind.ADJUST if restated else _kind(before.get(account, 0), after.get(account, 0)),
-            points=after.get(account, 0) - before.get(account, 0),
-            policy=version.version if version else NO_POLICY,
-            inputs=inputs,
+    entries = []
+    for account in sorted(before.keys() | after.keys()) if before else sorted(after):
+        had, has = before.get(account, 0), after.get(account, 0)
+        if had == has:
+            continue
+        entries.append(
+            Entry(
+                number,
+                f"{entry_key_prefix(tenant, order_key)}:{revision}{_suffix(account, posted, due)}",
+                account,
+                order_key,
+                due.redemption_id if account in after else posted.redemption_id,
+                EntryKind.ADJUST if restated else _kind(had, has),
+                has - had,
+                version.version if version else NO_POLICY,
+                inputs,
+            )
         )
-        for account in sorted(before.keys() | after.keys())
-        if before.get(account, 0) != after.get(account, 0)
-    ]
     return standing(due, revision), entries
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Row, Table
 
 from events.event import RedemptionEvent
 from events.failures import Refused
-from handlers.loyalty.fact_store import Key
+from handlers.loyalty.facts import Key
 from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.policy import Policy
 from handlers.loyalty.reading import read

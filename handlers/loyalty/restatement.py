@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 from msgspec import Struct
 
-from handlers.loyalty.account_store import Posting
-from handlers.loyalty.fact_store import Key
+from handlers.loyalty.facts import Key
 from handlers.loyalty.policy import Policy
 from handlers.loyalty.policy_history import record
+from handlers.loyalty.posting import Entry
 from handlers.loyalty.settlement import restate_orders
 from storage.database import Database, Transaction
 
@@ -65,7 +65,6 @@ async def _orders_after(transaction: Transaction, after: Key) -> list[Key]:
     return [(row.tenant, row.order_key) for row in rows]
 
 
-def _told(transaction: Transaction, posting: Posting) -> Restated:
-    entry = posting.entry
-    tenant = transaction.names.word(posting.tenant)
+def _told(transaction: Transaction, entry: Entry) -> Restated:
+    tenant = transaction.names.word(entry.tenant)
     return Restated(tenant, entry.order_key, entry.customer_id, entry.points)

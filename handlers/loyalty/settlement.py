@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from handlers.loyalty.account_store import (
-    Posting,
     insert_entries,
     insert_new_orders,
     lock_orders,
@@ -12,16 +11,17 @@ from handlers.loyalty.account_store import (
     replace_orders,
 )
 from handlers.loyalty.entitlement import Entitlement, Member, entitlement
-from handlers.loyalty.fact_store import Key, Learned, members_of_orders, orders_of_children
+from handlers.loyalty.fact_store import Learned, members_of_orders, orders_of_children
+from handlers.loyalty.facts import Key
 from handlers.loyalty.policy import Policy
-from handlers.loyalty.posting import NOTHING_POSTED, Posted, settle
+from handlers.loyalty.posting import NOTHING_POSTED, Entry, Posted, settle
 from storage.database import Transaction
 
 
 class Settled(NamedTuple):
     """What was posted, and how the orders stand that were touched."""
 
-    postings: list[Posting]
+    entries: list[Entry]
     orders: Mapping[Key, Posted]
 
 
@@ -32,18 +32,18 @@ async def settle_orders(transaction: Transaction, learned: Learned, policy: Poli
         return Settled([], {})
     new = await _post_new(transaction, _members_told(learned, touched), policy)
     known = await _post_known(transaction, touched - new.orders.keys(), policy)
-    postings = [*new.postings, *known.postings]
-    await insert_entries(transaction, postings)
-    await move_balances(transaction, postings)
-    return Settled(postings, {**new.orders, **known.orders})
+    entries = [*new.entries, *known.entries]
+    await insert_entries(transaction, entries)
+    await move_balances(transaction, entries)
+    return Settled(entries, {**new.orders, **known.orders})
 
 
-async def restate_orders(transaction: Transaction, orders: Collection[Key], policy: Policy) -> list[Posting]:
+async def restate_orders(transaction: Transaction, orders: Collection[Key], policy: Policy) -> list[Entry]:
     """Post what these orders lack under another policy than before; locks orders, then balances."""
     settled = await _post_known(transaction, orders, policy, restated=True)
-    await insert_entries(transaction, settled.postings)
-    await move_balances(transaction, settled.postings)
-    return settled.postings
+    await insert_entries(transaction, settled.entries)
+    await move_balances(transaction, settled.entries)
+    return settled.entries
 
 
 async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]], policy: Policy) -> Settled:
@@ -53,7 +53,7 @@ async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]
     if not known:
         return settled
     return Settled(
-        [posting for posting in settled.postings if posting.order not in known],
+        [entry for entry in settled.entries if (entry.tenant, entry.order_key) not in known],
         {order: posted for order, posted in settled.orders.items() if order not in known},
     )
 
@@ -84,15 +84,13 @@ def _settle(
     *,
     restated: bool = False,
 ) -> Settled:
-    postings: list[Posting] = []
+    entries: list[Entry] = []
     orders: dict[Key, Posted] = {}
     for order, entitled in due.items():
-        number, order_key = order
-        tenant, before = transaction.names.word(number), posted.get(order, NOTHING_POSTED)
-        stands, entries = settle(tenant, order_key, before, entitled, restated=restated)
-        orders[order] = stands
-        postings += [Posting(number, entry) for entry in entries]
-    return Settled(postings, orders)
+        tenant, before = transaction.names.word(order[0]), posted.get(order, NOTHING_POSTED)
+        orders[order], moves = settle(order, tenant, before, entitled, restated=restated)
+        entries += moves
+    return Settled(entries, orders)
 
 
 def _orders_of(learned: Learned) -> set[Key]:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from consumer.delivery import Delivery
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
-from consumer.work import EventWork, LetterWork, Work
+from consumer.work import LetterWork, Work, works_of
 from consumer.worker import Worker, WorkerConfig
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused, Unavailable
@@ -162,17 +162,19 @@ class Bench:
         drain_seconds: float = 10.0,
         max_records: int = 2000,
         group: str = GROUP,
+        transactional: bool = True,
     ) -> None:
         self.database = database
         self.log = log
         self.consumer = ScriptedConsumer(log)
         self.shop, self.caller, self.told = Shop(), caller or Caller(), Told()
-        self.handlers = Handlers((Loyalty(), Record(), self.shop), (self.caller, *effects), (self.told,))
+        beside = (Loyalty(), Record(), self.shop) if transactional else ()
+        self.handlers = Handlers(beside, (self.caller, *effects), (self.told,))
         self.clock = Clock()
         self.progress = Progress(self.clock)
         self.registry = CollectorRegistry()
         metrics = WorkerMetrics(self.registry)
-        works: list[Work] = [EventWork(handler, group) for handler in self.handlers.effect]
+        works: list[Work] = [*works_of(self.handlers, group, GROUP)]
         works.append(LetterWork(log, LETTERS))
         self.worker = Worker(
             self.consumer,

@@ -29,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.delivery.TAKE_OVER_SECONDS", 0.0)
     monkeypatch.setattr("consumer.delivery.SETTLING_SECONDS", 0.0)
     monkeypatch.setattr("consumer.delivery.GATHER_SECONDS", 0.0)
+    monkeypatch.setattr("consumer.exchange.PREDECESSOR_SECONDS", 0.02)
     monkeypatch.setattr("consumer.waiting.LONGEST_SECONDS", 0.05)
     monkeypatch.setattr("consumer.waiting.MISCONFIGURED_SECONDS", 0.05)
 

@@ -28,9 +28,11 @@ class OwnPostgres:
 
     def run(self, *statements: str) -> None:
         """Each outside any transaction, in the database that nobody uses."""
+        self.run_in(self._server.get_uri(), *statements)
 
+    def run_in(self, url: str, *statements: str) -> None:
         async def all_of_them() -> None:
-            connection = await asyncpg.connect(self._server.get_uri())
+            connection = await asyncpg.connect(url)
             for statement in statements:
                 await connection.execute(statement)
             await connection.close()

@@ -25,9 +25,13 @@ START_SECONDS = 60.0
 class Kafka:
     """One broker of its own, in a directory of its own, on ports the system chose once and for all."""
 
-    def __init__(self, directory: Path, extra: dict[str, str] | None = None) -> None:
-        """`extra`: server properties beside or instead of those of the template, with the same $names."""
+    def __init__(
+        self, directory: Path, extra: dict[str, str] | None = None, users: dict[str, str] | None = None
+    ) -> None:
+        """`extra`: server properties beside or instead of those of the template, with the same $names.
+        `users`: passwords by name, for SCRAM-SHA-512."""
         self.directory = directory
+        self._users = users or {}
         self.port, self.sasl_port, controller_port = _free_ports(3)
         self.bootstrap_servers = f"127.0.0.1:{self.port}"
         self._properties = directory / "server.properties"
@@ -49,7 +53,11 @@ class Kafka:
         """Start, and return once it answers."""
         if not (self.directory / "data").exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_storage = ["format", f"--cluster-id={cluster}", "--config"]
+            scram = [
+                f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+                for user, password in self._users.items()
+            ]
+            format_storage = ["format", f"--cluster-id={cluster}", *scram, "--config"]
             self._java("kafka.tools.StorageTool", *format_storage).wait(START_SECONDS)
         self._process = self._java("kafka.Kafka")
         deadline = time.monotonic() + START_SECONDS
