@@ -15,7 +15,8 @@ from config.settings import Settings
 from consumer.letters import DEAD_LETTER_TOPIC
 from events.ids import is_fit
 from storage.audit import audited
-from storage.erasing import erase as erased
+from storage.erasing import Erased
+from storage.erasing import erase as erase_customer
 from storage.erasures import Customer
 from storage.personal_data import personal_data
 
@@ -41,21 +42,25 @@ def erase(
             raise typer.BadParameter("nobody is there to be asked: give --yes")
         question = f"Erase the personal data of {customer} ({tenant}), for good?"
         typer.confirm(safe(question), abort=True, err=True)
-    moment, counts = run_loop(_erase(settings, (tenant, customer)))
+    erased, counts = run_loop(_erase(settings, (tenant, customer)))
     if as_json:
-        print_json({"tenant": tenant, "customer_id": customer, "erased_at": iso(moment)} | counts)
-    else:
-        done = f"{counts['records']} records, {counts['effects']} effects, {counts['letters']} dead letters"
-        print(safe(f"erased {customer}: {done}"))
+        told = {"tenant": tenant, "customer_id": customer, "erased_at": iso(erased.at)}
+        print_json(told | counts | {"unclear": erased.unclear})
+        return
+    done = f"{counts['records']} records, {counts['effects']} effects, {counts['letters']} dead letters"
+    print(safe(f"erased {customer}: {done}"))
+    if erased.unclear:
+        print("dead letters that nobody can read and that hold this id (look at them: dead-letters show):")
+        print("\n".join(erased.unclear))
 
 
-async def _erase(settings: Settings, customer: Customer) -> tuple[int, dict[str, int]]:
+async def _erase(settings: Settings, customer: Customer) -> tuple[Erased, dict[str, int]]:
     tenant, id = customer
     async with opened(settings) as database:
         deed = deed_of("erase", {"customer": id}, tenant=tenant, subject=id)
         async with audited(database, deed) as counts:
-            moment = await erased(database, customer, DEAD_LETTER_TOPIC, counts)
-    return moment, dict(counts)
+            erased = await erase_customer(database, customer, DEAD_LETTER_TOPIC, counts)
+    return erased, dict(counts)
 
 
 @app.command()

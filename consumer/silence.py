@@ -16,6 +16,7 @@ from events.ids import customer_ids, is_fit
 from events.keys import customers_of
 from events.moments import happened_at
 from handlers.protocol import EffectHandler, Handlers, TransactionalHandler
+from storage.customer_search import customers_known
 from storage.database import Transaction
 from storage.dead_letters import timestamps_of
 from storage.effects import Mark, insert_effects, set_effects
@@ -35,7 +36,7 @@ async def silence(transaction: Transaction, items: Sequence[Item], handlers: Han
     """
     if not await any_erasure(transaction):
         return items
-    named = {index: customers for index, item in enumerate(items) if (customers := set(_customers(item)))}
+    named = await _named(transaction, items)
     erased = await erasures_of(transaction, {customer for each in named.values() for customer in each})
     if not erased:
         return items
@@ -56,11 +57,27 @@ def keeps_ids_only(handler: TransactionalHandler) -> bool:
     return bool(getattr(handler, "keeps_ids_only", False))
 
 
+async def _named(transaction: Transaction, items: Sequence[Item]) -> dict[int, set[Customer]]:
+    """Whose each item is, by its index; who its body leaves out the ledger may know."""
+    named = {index: set(_customers(item)) for index, item in enumerate(items)}
+    number = transaction.names.id
+    nameless = {
+        index: (number(event.tenant), event.redemption_id)
+        for index, customers in named.items()
+        if not customers and (event := items[index].event)
+    }
+    known = await customers_known(transaction, nameless.values())
+    named |= {index: {(items[index].tenant, known[key])} for index, key in nameless.items() if key in known}
+    return {index: customers for index, customers in named.items() if customers}
+
+
 def _customers(item: Item) -> Iterator[Customer]:
     if item.event:
         yield from ((item.tenant, id) for id in customer_ids(item.event.data) if is_fit(id))
     elif isinstance(item.meaning, Malformed):
-        ids = {*customers_of(item.record.value), _text(item.record.key)}
+        named = customers_of(item.record.value)
+        # The key of a body that names nobody is the id of an order or a redemption.
+        ids = {_text(item.record.key)} if named is None else named
         yield from ((item.tenant, id) for id in ids if is_fit(id))
 
 

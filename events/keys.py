@@ -27,12 +27,13 @@ def ids_of(body: bytes) -> tuple[str | None, str | None]:
     return first_fit(original_ids(data)), first_fit(customer_ids(data))
 
 
-def customers_of(body: bytes) -> set[str]:
-    """Every customer whose redemption this is said to be; more than one if the sender contradicts itself."""
+def customers_of(body: bytes) -> set[str] | None:
+    """Every customer whose redemption this is said to be; more than one if the sender contradicts itself.
+    None: nobody can read it."""
     try:
         data = _data_of(read(body))
     except Malformed:
-        return set()
+        return None
     return set() if data is None else {id for id in customer_ids(data) if is_fit(id)}
 
 

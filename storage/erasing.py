@@ -4,103 +4,110 @@ The rows of effects and letters stay, with ids, codes and times: by these marks 
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Row
 
 from events.event import Kind
-from events.keys import customers_of
-from storage.bundles import RecordKey, each_bundle, forget_records, release_bundles
+from storage.bundles import RecordKey, forget_records, release_bundles
+from storage.customer_search import letters_of, records_of
 from storage.database import Database, Transaction
 from storage.effects import Mark, end_effects
 from storage.erasures import Customer, put_tombstone
-from storage.payloads import Payload, pack_headers, unpack_headers
+from storage.filters_naming import filters_naming, unname
+from storage.notification_calls import forget_customer
+from storage.payloads import pack_headers
 from storage.rows import Rows
 from storage.schema import KIND_NUMBERS, LETTER_KIND, LetterState, State
-from storage.stretches import stretches
 
 ERASED = "erased"
-"""In place of an error's sentence."""
-LETTERS_AT_ONCE = 200
+"""In place of what people and errors said."""
+AT_ONCE = 200
+T = TypeVar("T")
 
 
-class Found(NamedTuple):
-    """A record that pending effects need, of the customer looked for."""
-
-    event: RecordKey
-    payload: Payload
-    bundle: str | None
-    """Holds the record; None: it has a row of its own."""
+class Erased(NamedTuple):
+    at: int
+    """Milliseconds: everything from before."""
+    unclear: tuple[str, ...]
+    """Dead letters that may be about the customer: nobody can read them, and the id stands in them."""
 
 
-async def erase(database: Database, customer: Customer, letter_topic: str, counts: dict[str, int]) -> int:
-    """Erase everything from before now; returns that moment. `letter_topic`: the handler of letters' effects.
+async def erase(database: Database, customer: Customer, letter_topic: str, counts: dict[str, int]) -> Erased:
+    """Erase everything from before now. `letter_topic`: the handler of letters' effects.
 
-    `counts` tells, also when it is interrupted, how many records, effects and letters are done. Doing it
-    again finishes it, and moves the moment.
+    `counts` tells, also when it is interrupted, how much is done: records, effects, letters, calls (of
+    notifications, which forget whom they were for), filters (of operators). Doing it again finishes it, and
+    moves the moment.
     """
-    counts |= {"records": 0, "effects": 0, "letters": 0}
+    counts |= dict.fromkeys(("records", "effects", "letters", "calls", "filters"), 0)
     async with database.transaction() as transaction:
         moment = await put_tombstone(transaction, customer)
     # Records before letters: a try that fails for good in this very moment turns the one into the other.
+    await _erase_records(database, customer, counts)
+    unclear = await _erase_letters(database, customer, letter_topic, counts)
+    await _forget_calls(database, customer, counts)
+    await _unname_filters(database, customer, counts)
+    return Erased(moment, unclear)
+
+
+async def _erase_records(database: Database, customer: Customer, counts: dict[str, int]) -> None:
     async with database.snapshot() as snapshot:
-        found = [(each.event, each.bundle) async for each in pending_records(snapshot, customer)]
-    for start in range(0, len(found), LETTERS_AT_ONCE):
+        found = [(record.event, record.bundle) async for record in records_of(snapshot, customer)]
+    for some in _pieces(found):
         async with database.transaction() as transaction:
-            effects, records = await _drop_pending(transaction, found[start : start + LETTERS_AT_ONCE])
+            effects, records = await _drop_pending(transaction, some)
         counts["effects"] += effects
         counts["records"] += records
-    after = ""
+
+
+async def _erase_letters(
+    database: Database, customer: Customer, letter_topic: str, counts: dict[str, int]
+) -> tuple[str, ...]:
+    found: list[str] = []
+    unclear: list[str] = []
+    async with database.snapshot() as snapshot:
+        async for letter in letters_of(snapshot, customer):
+            (found if letter.is_certain else unclear).append(letter.row.id)
+    for some in _pieces(found):
+        async with database.transaction() as transaction:
+            counts["letters"] += await _wipe(transaction, some, letter_topic)
+    return tuple(unclear)
+
+
+async def _forget_calls(database: Database, customer: Customer, counts: dict[str, int]) -> None:
     while True:
         async with database.transaction() as transaction:
-            letters = await _letters_after(transaction, customer, after)
-            await _wipe(transaction, letters, letter_topic)
-        if not letters:
-            return moment
-        counts["letters"] += len(letters)
-        after = letters[-1].id
+            forgotten = await forget_customer(transaction, *customer, AT_ONCE)
+        if not forgotten:
+            return
+        counts["calls"] += forgotten
 
 
-async def pending_records(snapshot: Transaction, customer: Customer) -> AsyncIterator[Found]:
-    """One pass over all that pending effects need: only their bodies tell whose they are."""
-    tenant, id = customer
-    number = snapshot.names.find(tenant)
-    if number is None:
-        return
-    is_postgresql = snapshot.dialect == "postgresql"
-    inside = "position(CAST(:id AS bytea) IN value)" if is_postgresql else "instr(value, :id)"
-    async for after, upto in stretches(snapshot, "payloads", "tenant = :tenant", tenant=number):
-        rows = await snapshot.run(
-            'SELECT redemption_id, kind, topic, partition, "offset", timestamp, key, value, headers '
-            "FROM payloads WHERE tenant = :tenant AND redemption_id > :after AND redemption_id <= :upto "
-            f"AND (key = :id OR {inside} > 0) ORDER BY redemption_id, kind",
-            tenant=number,
-            after=after,
-            upto=upto,
-            id=id.encode(),
-        )
-        for row in rows:
-            if row.key == id.encode() or id in customers_of(row.value):
-                event = number, row.redemption_id, row.kind
-                place = row.topic, row.partition, row.offset, row.timestamp
-                yield Found(event, Payload(*place, row.key, row.value, unpack_headers(row.headers)), None)
-    async for bundle, records in each_bundle(snapshot):
-        for event, payload in records.items():
-            if event[0] == number and (
-                payload.key == id.encode()
-                or (id.encode() in payload.value and id in customers_of(payload.value))
-            ):
-                yield Found(event, payload, bundle)
+async def _unname_filters(database: Database, customer: Customer, counts: dict[str, int]) -> None:
+    async with database.snapshot() as snapshot:
+        found = [each async for each in filters_naming(snapshot, customer)]
+    for some in _pieces(found):
+        async with database.transaction() as transaction:
+            await unname(transaction, some, ERASED)
+        counts["filters"] += len(some)
+
+
+def _pieces(whole: Sequence[T]) -> Iterator[list[T]]:
+    rest = iter(whole)
+    while piece := list(islice(rest, AT_ONCE)):
+        yield piece
 
 
 async def _drop_pending(
     transaction: Transaction, found: Sequence[tuple[RecordKey, str | None]]
 ) -> tuple[int, int]:
     """Effects discarded, and records deleted."""
+    events = sorted({event for event, _ in found})
     columns = {"tenant": "smallint", "redemption_id": "text", "kind": "smallint"}
     same = "e.tenant = r.tenant AND e.redemption_id = r.redemption_id AND e.kind = r.kind"
-    events = sorted({event for event, _ in found})
     pending = await transaction.run(
         "SELECT e.tenant, e.redemption_id, e.handler, e.kind FROM {rows} CROSS JOIN effects e "
         f"WHERE {same} AND e.state = {State.PENDING}",
@@ -120,19 +127,13 @@ async def _drop_pending(
     return len(ended), len(found)
 
 
-async def _letters_after(transaction: Transaction, customer: Customer, after: str) -> Sequence[Row[Any]]:
-    return await transaction.run(
-        "SELECT id, tenant, redemption_id, kind, handler, replays FROM dead_letters "
-        "WHERE customer_id = :customer AND tenant = :tenant AND id > :after ORDER BY id LIMIT :limit",
-        customer=customer[1],
-        tenant=customer[0],
-        after=after,
-        limit=LETTERS_AT_ONCE,
-    )
-
-
-async def _wipe(transaction: Transaction, letters: Sequence[Row[Any]], letter_topic: str) -> None:
+async def _wipe(transaction: Transaction, ids: Sequence[str], letter_topic: str) -> int:
     """Effects before letters, as workers lock them."""
+    letters = await transaction.run(
+        "SELECT d.id, d.tenant, d.redemption_id, d.kind, d.handler FROM {rows} "
+        "JOIN dead_letters d ON d.id = r.id ORDER BY d.id",
+        Rows({"id": "text"}, [(id,) for id in ids]),
+    )
     marks = dict.fromkeys(_dead_effects(transaction, letters), State.DEAD)
     marks |= dict.fromkeys(_publications(transaction, letters, letter_topic), State.PENDING)
     await end_effects(transaction, marks, ERASED)
@@ -150,6 +151,7 @@ async def _wipe(transaction: Transaction, letters: Sequence[Row[Any]], letter_to
         "UPDATE letter_history SET error = :error WHERE letter = :id AND error IS NOT NULL",
         [{"id": letter.id, "error": ERASED} for letter in letters],
     )
+    return len(letters)
 
 
 def _dead_effects(transaction: Transaction, letters: Sequence[Row[Any]]) -> Iterator[Mark]:

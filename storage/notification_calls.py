@@ -156,3 +156,24 @@ async def count_messages(transaction: Transaction, windows: Sequence[Window]) ->
     )
     sent = {row.place: row.sent for row in rows}
     return [sent.get(place, 0) for place in range(len(windows))]
+
+
+async def forget_customer(transaction: Transaction, tenant: str, customer_id: str, most: int) -> int:
+    """Forget whom some calls were for, and so that they count as this customer's; returns how many. What
+    became of them stays: by that none is made twice."""
+    number = transaction.names.find(tenant)
+    if number is None:
+        return 0
+    rows = await transaction.run(
+        "SELECT tenant, subject, kind, call FROM notification_calls "
+        "WHERE customer_id = :customer AND tenant = :tenant "
+        "ORDER BY tenant, subject, kind, call LIMIT :most {lock}",
+        customer=customer_id,
+        tenant=number,
+        most=most,
+    )
+    await transaction.run(
+        f"UPDATE notification_calls SET customer_id = NULL FROM {{rows}} WHERE {SAME_UPDATED}",
+        Rows(KEY, list(map(tuple, rows))),
+    )
+    return len(rows)

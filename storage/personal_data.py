@@ -4,9 +4,10 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
+from storage.customer_search import letters_of, records_of
 from storage.database import Transaction
-from storage.erasing import pending_records
 from storage.erasures import Customer, erasures_of
+from storage.filters_naming import filters_naming
 from storage.payloads import pack_headers, unpack_headers
 from storage.schema import KINDS, LetterState, State
 from storage.stretches import stretches
@@ -25,19 +26,18 @@ async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncItera
         yield "erasures", {"erased_at": erased_at}
     async for told in _ledger(snapshot, customer, redemptions):
         yield told
-    async for found in pending_records(snapshot, customer):
-        _, redemption, kind = found.event
+    async for record in records_of(snapshot, customer):
+        _, redemption, kind = record.event
         redemptions.add(redemption)
-        record = found.payload._asdict() | {"headers": pack_headers(found.payload.headers)}
-        yield "payloads", {"redemption_id": redemption, "kind": KINDS[kind]} | _readable(record)
-    async for row in snapshot.stream(
-        "SELECT * FROM dead_letters WHERE customer_id = :customer AND tenant = :tenant ORDER BY id",
-        customer=id,
-        tenant=tenant,
-    ):
-        if row.redemption_id is not None:
-            redemptions.add(row.redemption_id)
-        yield "dead_letters", _readable(row._mapping) | {"state": LetterState(row.state).name.lower()}
+        kept = record.payload._asdict() | {"headers": pack_headers(record.payload.headers)}
+        yield "payloads", {"redemption_id": redemption, "kind": KINDS[kind]} | _readable(kept)
+    async for letter in letters_of(snapshot, customer):
+        if not letter.is_certain:
+            continue  # it may be about somebody else
+        if letter.row.redemption_id is not None:
+            redemptions.add(letter.row.redemption_id)
+        state = LetterState(letter.row.state).name.lower()
+        yield "dead_letters", _readable(letter.row._mapping) | {"state": state}
     async for told in _marks(snapshot, customer, redemptions):
         yield told
     async for row in snapshot.stream(
@@ -47,6 +47,9 @@ async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncItera
         tenant=tenant,
     ):
         yield "audit", dict(row._mapping)
+    async for each in filters_naming(snapshot, customer):
+        names = ("created_at" if each.table == "jobs" else "at", "who", "reason")
+        yield each.table, {"filter": each.filter} | {name: each.row._mapping[name] for name in names}
 
 
 async def _ledger(
@@ -104,7 +107,7 @@ async def _marks(
 
 
 def _named(row: Any) -> Told:
-    return {name: value for name, value in row.items() if name != "tenant"}
+    return {name: value for name, value in row.items() if name not in {"tenant", "known"}}
 
 
 def _readable(row: Any) -> Told:

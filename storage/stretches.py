@@ -1,4 +1,4 @@
-"""Walking through a table by its redemption ids, so that no statement runs long, however many rows it has."""
+"""Walking through a table by its ids, so that no statement runs long, however many rows it has."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,14 +9,19 @@ ROWS = 5_000
 
 
 async def stretches(
-    transaction: Transaction, table: str, where: str = "true", **parameters: Any
+    transaction: Transaction,
+    table: str,
+    where: str = "true",
+    *,
+    key: str = "redemption_id",
+    **parameters: Any,
 ) -> AsyncIterator[tuple[str, str]]:
-    """Redemption ids (after, up to and with) of a few thousand rows each, of those that `where` leaves."""
+    """Ids (after, up to and with) of a few thousand rows each, of those that `where` leaves."""
     after = ""
     while True:
         rows = await transaction.run(
-            f"SELECT max(redemption_id) AS upto FROM (SELECT redemption_id FROM {table} "
-            f"WHERE {where} AND redemption_id > :after ORDER BY redemption_id LIMIT {ROWS}) AS stretch",
+            f"SELECT max({key}) AS upto FROM (SELECT {key} FROM {table} "
+            f"WHERE {where} AND {key} > :after ORDER BY {key} LIMIT {ROWS}) AS stretch",
             after=after,
             **parameters,
         )
