@@ -140,7 +140,7 @@ class Courier:
         if person.id is None or (standing is not None and standing.has_earlier):
             raise Skip("not_first")
         mark = Subject(call.tenant, person.id, KIND_NUMBERS[Kind.SUCCEEDED], FIRST)
-        if not (await self._calls.wish(Wish(mark, call.id, ""))).granted:
+        if not (await self._calls.wish(Wish(mark, call.id, "", person.id))).granted:
             raise Skip("not_first")
 
     def _is_tracked(self, errand: Errand, channel: Channel) -> bool:
