@@ -55,17 +55,22 @@ def preview(
     tenant: Tenant = TENANT,
     as_json: Json = False,
 ) -> None:
-    """The messages that an event would lead to, rendered without sending. Points are unknown to it."""
+    """The messages that an event would lead to, rendered without sending. Points are unknown to it.
+
+    Exit code 1: one of them cannot be rendered.
+    """
     rules = load_policy(policy or settings_of(context).notifications_policy or PACKAGED)
     carriers = carriers_of(rules, {name: Credentials() for name in rules.channels}, SystemRuntime().now)
     shown = previews(_event(event, tenant), rules, carriers)
     if as_json:
         print_json([plain(each) for each in shown])
-        return
-    for each in shown:
-        _show(each)
-    if not shown:
+    elif not shown:
         print("no rule is for this event")
+    else:
+        for each in shown:
+            _show(each)
+    if any(each.refused for each in shown):
+        raise typer.Exit(1)
 
 
 def _event(file: Path, tenant: str) -> RedemptionEvent:

@@ -106,7 +106,10 @@ class EventWork:
         if event is None:
             raise Refused("unreadable_payload", "the stored payload is not readable any more")
         key = f"{self.handler}:{event.tenant}:{event.kind}:{event.redemption_id}"
-        return await self._run(Attempt(event, load.record.value, lease.attempts, key, lease.generation))
+        since = None if lease.created_at is None else lease.created_at / 1000
+        return await self._run(
+            Attempt(event, load.record.value, lease.attempts, key, lease.generation, since)
+        )
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
         letters = {

@@ -68,6 +68,8 @@ class Attempt(NamedTuple):
     """The idempotency key: the same for each try, for ever. Pass it to whatever is called."""
     generation: int = 0
     """How often operators had it replayed."""
+    since: float | None = None
+    """When the effect came to be, or was last replayed, in seconds since 1970; None: just now."""
 
 
 class EffectHandler(Protocol):

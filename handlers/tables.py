@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class WrongPolicy(Exception):
@@ -65,7 +65,23 @@ def field_faults(value: Any, kind: Any, place: str) -> Iterator[str]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as wrong:
-        yield f"{place}: {wrong}"
+        yield f"{place}: {_plain(str(wrong), kind)}"
+
+
+def _plain(wrong: str, kind: Any) -> str:
+    """What msgspec says of a value; in people's words where it would show a pattern, or no fit word."""
+    if wrong.startswith("Invalid enum value"):
+        return f"{wrong}; there are {', '.join(map(str, _inside(kind, str)))}"
+    described = next((meta.description for meta in _inside(kind, Meta) if meta.description), None)
+    return f"must be {described}" if described and "matching regex" in wrong else wrong
+
+
+def _inside(kind: Any, wanted: type) -> Iterator[Any]:
+    """The words of a Literal, the Metas of an Annotated, however deep in the type."""
+    for part in get_args(kind):
+        if isinstance(part, wanted):
+            yield part
+        yield from _inside(part, wanted)
 
 
 def unknown_keys(value: Mapping[str, Any], known: Collection[str], place: str) -> Iterator[str]:

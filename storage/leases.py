@@ -32,6 +32,8 @@ class Lease(NamedTuple):
     """Holds its record; None: `payloads` does."""
     taken_over: bool = False
     """Somebody else's lease ended without a word: perhaps the call was made."""
+    created_at: int | None = None
+    """When the effect came to be, or was last revived, in milliseconds; None: just now."""
 
     @property
     def suspect(self) -> bool:
@@ -135,7 +137,7 @@ async def _claim(transaction: Transaction, which: str, *, counted: int = 1, **pa
         "lease_number = effects.lease_number + 1, "
         "lease_owner = CAST(:owner AS text), leased_until = {now} + CAST(:lease AS bigint) FROM r "
         f"WHERE {SAME_KEY} {RETURNING_KEY}, effects.lease_number, effects.attempts, effects.generation, "
-        "effects.dependency, effects.bundle",
+        "effects.dependency, effects.bundle, effects.created_at",
         counted=counted,
         **parameters,
     )
@@ -148,6 +150,7 @@ async def _claim(transaction: Transaction, which: str, *, counted: int = 1, **pa
             row.generation,
             word(row.dependency),
             row.bundle,
+            created_at=row.created_at,
         )
         for row in rows
     ]

@@ -34,6 +34,8 @@ class Errand(NamedTuple):
     rule: Rule
     generation: int
     """Of the replay; 0: of none. Not the try's number, for not every try counts."""
+    since: float | None
+    """When its effect came to be; None: just now."""
     alone: bool
     """Whether the event leads to no other call: then its effect's row remembers all there is."""
 
@@ -91,20 +93,22 @@ class Courier:
         person = person_of(errand.payload, rule.to, self._policy.people)
         if person is None:
             raise Skip("no_holder")
-        if rule.max_age is not None and self._age(errand) > rule.max_age:
+        oldest = rule.oldest(channel)
+        if oldest is not None and self._age(errand) > oldest:
             raise Skip("too_old")
         if rule.to != "staff" and not person.consents(channel):
             raise Skip("no_consent")
         return person
 
     def _age(self, errand: Errand) -> float:
-        """Seconds since it happened; what has no date that anybody can read has just happened."""
+        """Seconds from what happened to its effect: a message that waited for its channel is as young as it
+        was. What has no date that anybody can read has just happened."""
         try:
             happened = datetime.fromisoformat(date_of(errand.event, errand.payload) or "")
         except ValueError:
             return 0.0
         aware = happened if happened.tzinfo else happened.replace(tzinfo=UTC)
-        return self._runtime.now() - aware.timestamp()
+        return (errand.since or self._runtime.now()) - aware.timestamp()
 
     async def _wait(
         self, errand: Errand, call: Subject, standing: Standing | None, person: Person, channel: Channel

@@ -1,5 +1,7 @@
-"""The effect handler `notifications`: the rules an event meets, each a call, made in the file's order."""
+"""The effect handler `notifications`: the rules an event meets, each a call."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -9,7 +11,7 @@ from handlers.loyalty.details import payload_of
 from handlers.loyalty.standing import Question, Standing, standings
 from handlers.notifications.calls import Calls
 from handlers.notifications.carriers import carriers_of
-from handlers.notifications.conclusion import conclude
+from handlers.notifications.conclusion import Fate, conclude
 from handlers.notifications.courier import Courier, Errand
 from handlers.notifications.credentials import Credentials
 from handlers.notifications.policy import Policy
@@ -68,10 +70,20 @@ class Notifications:
         rules = self._rules.met(attempt.event)
         if not rules:
             return Skipped("no_rule")
-        payload = payload_of(attempt.event)
-        alone = len(rules) == 1
-        fates = [
-            await self._courier.fate(Errand(attempt.event, payload, rule, attempt.generation, alone))
-            for rule in rules
-        ]
-        return conclude(fates)
+        payload, alone = payload_of(attempt.event), len(rules) == 1
+        channels: dict[str, list[Errand]] = defaultdict(list)
+        for rule in rules:
+            errand = Errand(attempt.event, payload, rule, attempt.generation, attempt.since, alone)
+            channels[rule.channel].append(errand)
+        # All channels at once: one that takes its time to fail must not keep the others waiting.
+        async with asyncio.TaskGroup() as tasks:
+            told = [
+                tasks.create_task(_fates(self._courier, errands), name=f"channel {channel}")
+                for channel, errands in channels.items()
+            ]
+        return conclude([fate for task in told for fate in task.result()])
+
+
+async def _fates(courier: Courier, errands: Sequence[Errand]) -> list[Fate]:
+    """Of one channel's calls, in the file's order."""
+    return [await courier.fate(errand) for errand in errands]

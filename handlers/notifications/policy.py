@@ -8,15 +8,38 @@ from events.event import Kind
 from handlers.terms import OnUnknown, RetryTable, Seconds
 
 LARGEST = 2**53
+DAY = 86_400.0
 
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Word = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="1 to 64 letters, digits, dots, dashes and underscores"
+    ),
+]
 Label = Annotated[str, Meta(min_length=1, max_length=255)]
-Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]
-Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,255}$")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$",
+        description="1 to 100 characters, no control characters among them",
+    ),
+]
+Path = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f]{1,255}$", description="keys with dots between them, such as metadata.locale"
+    ),
+]
 """Keys with dots between them, such as `metadata.locale`, from a customer, holder or order on."""
 Amount = Annotated[int, Meta(ge=0, le=LARGEST)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-Hours = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Hours = Annotated[
+    str,
+    Meta(
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="hours such as 21:00-08:00",
+    ),
+]
 """Such as `21:00-08:00`: from, until."""
 To = Literal["customer", "holder", "staff"]
 
@@ -37,7 +60,9 @@ class People(Table, frozen=True, kw_only=True):
 class Money(Table, frozen=True, kw_only=True):
     """The currency of amounts, which no payload tells."""
 
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "USD"
+    currency: Annotated[
+        str, Meta(pattern=r"^[A-Z]{3}$", description="a currency's three letters, such as EUR")
+    ] = "USD"
     path: Path | None = None
     """Where an order tells its own."""
 
@@ -132,7 +157,7 @@ class Rule(Table, frozen=True, kw_only=True):
     settle: Annotated[float, Meta(gt=0, le=7 * 86_400)] | None = None
     """Seconds to wait, from the first event of a stack: then the whole stack is one message."""
     max_age: Seconds | None = None
-    """Nothing is said of redemptions longer ago."""
+    """Nothing is said of redemptions that were longer ago, in seconds, when they were told to the worker."""
 
     @property
     def kind(self) -> Kind:
@@ -141,6 +166,12 @@ class Rule(Table, frozen=True, kw_only=True):
     @property
     def template_name(self) -> str:
         return self.template or self.name
+
+    def oldest(self, channel: Channel) -> float | None:
+        """Seconds; None: of any age. A letter to a person is about today, unless the file says otherwise."""
+        if self.max_age is None and isinstance(channel, Email) and self.to != "staff":
+            return DAY
+        return self.max_age
 
 
 class Policy(Table, frozen=True, kw_only=True):

@@ -101,8 +101,9 @@ def _channel_faults(content: dict[str, Any]) -> Iterator[str]:
         if not isinstance(channel, dict):
             yield f"{place}: must be a table"
             continue
-        if not _is_word(name):
-            yield f"{place}: a channel's name is 1 to 64 letters, digits, dots, dashes and underscores"
+        yield from (
+            fault.replace(": must be", ": its name must be") for fault in field_faults(name, Word, place)
+        )
         kind = channel.get("type")
         if kind is None:
             yield f"{place}.type: is missing; there are {', '.join(CHANNELS)}"
@@ -140,14 +141,6 @@ def _channel(table: dict[str, Any]) -> Channel:
     return msgspec.convert(
         {key: value for key, value in table.items() if key != "type"}, CHANNELS[table["type"]]
     )
-
-
-def _is_word(name: str) -> bool:
-    try:
-        msgspec.convert(name, Word)
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

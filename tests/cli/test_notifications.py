@@ -77,6 +77,18 @@ def test_a_preview_says_why_there_is_no_message(shell: Shell, tmp_path: Path) ->
     assert "skipped: no_address" in ended.out
 
 
+def test_a_template_that_cannot_be_rendered_is_told_without_what_it_says(
+    shell: Shell, least: str, tmp_path: Path
+) -> None:
+    template = "[templates.redeemed]\njson = '{ \"a\": {{ customer.name.x.y }} }'\n"
+    (tmp_path / "n.toml").write_text(LEAST + template, encoding="utf-8")
+    ended = shell("notifications", "preview", SUCCESS, "--policy", "n.toml")
+    assert (ended.code, ended.out.splitlines()[1]) == (
+        1,
+        "  refused: template_error: the template cannot be rendered: UndefinedError",
+    )
+
+
 @pytest.mark.parametrize("content", ["{}", "no json", '{"event": {"type": "order.created"}, "data": {}}'])
 def test_what_is_no_redemptions_event_has_no_preview(
     shell: Shell, least: str, tmp_path: Path, content: str

@@ -52,10 +52,10 @@ class Desk:
             await Loyalty().apply(events, transaction)
 
     async def tell(
-        self, event: RedemptionEvent, number: int = 1, *, generation: int = 0
+        self, event: RedemptionEvent, number: int = 1, *, generation: int = 0, since: float | None = None
     ) -> Skipped | Deferred | None:
         assert self.handler.wants(event)
-        return await self.handler.run(Attempt(event, event.body, number, "unused", generation))
+        return await self.handler.run(Attempt(event, event.body, number, "unused", generation, since))
 
     async def states(self) -> dict[tuple[str, str], int]:
         """Of the calls in the table, by subject and call."""

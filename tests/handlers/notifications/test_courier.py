@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,7 +11,7 @@ from events.failures import Refused, Unavailable
 from handlers.protocol import Deferred, Skipped
 from tests.handlers.deliveries import a_rollback, a_sale, with_body
 from tests.handlers.notifications.desk import RULE, UNDONE, Desk, webhook
-from tests.handlers.notifications.receiver import Receiver
+from tests.handlers.notifications.receiver import Receiver, receiving
 
 SECOND = '\n[[rules]]\nname = "copy"\non = "succeeded"\nchannel = "crm"\n'
 SETTLED = RULE + "settle = 20\n"
@@ -233,6 +234,18 @@ async def test_what_is_too_old_stays_silent(sqlite_desk: Desk, receiver: Receive
         assert await sqlite_desk.tell(sold(None)) is None
 
 
+async def test_a_late_resend_stays_silent_and_what_waited_for_its_channel_does_not(
+    sqlite_desk: Desk, receiver: Receiver
+) -> None:
+    happened = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    data = json.loads(a_sale().body) | {"redemption": {"id": "r_1", "date": happened.isoformat()}}
+    event, at = with_body(a_sale(), data), happened.timestamp()
+    async with sqlite_desk.open(webhook(receiver.url) + RULE + "max_age = 86400") as desk:
+        assert await desk.tell(event, since=at + 86_401) == Skipped("too_old")
+        # Told within the day, and tried for months.
+        assert await desk.tell(event, since=at + 86_399) is None
+
+
 async def test_an_old_event_is_told_where_no_age_is_asked_for(sqlite_desk: Desk, receiver: Receiver) -> None:
     data = json.loads(a_sale().body) | {"redemption": {"id": "r_1", "date": "2015-01-01T00:00:00Z"}}
     async with sqlite_desk.open(webhook(receiver.url) + RULE):
@@ -281,6 +294,24 @@ async def test_what_gives_up_makes_no_second_call_after_a_crash(desk: Desk, rece
                 await desk.tell(a_sale(), number=number)
         assert await desk.tell(a_sale(), generation=1) is None  # an operator replays it
     assert receiver.keys == {key("r_1"): 2}
+
+
+async def test_a_channel_that_does_not_answer_keeps_no_other_waiting(desk: Desk, receiver: Receiver) -> None:
+    other = '\n[channels.other]\ntype = "webhook"\nurl = "{url}"\n'
+    to_other = SECOND.replace('channel = "crm"', 'channel = "other"')
+    receiver.answers = ["hang"]
+    async with (
+        receiving() as second,
+        desk.open(webhook(receiver.url, "timeout = 1") + other.format(url=second.url) + RULE + to_other),
+    ):
+        telling = asyncio.create_task(desk.tell(a_sale()))
+        await receiver.until(1)
+        await second.until(1)
+        assert not telling.done()  # the first one hangs
+        with pytest.raises(Unavailable):
+            await telling
+        assert await desk.tell(a_sale(), number=2) is None
+    assert (len(receiver.taken), len(second.taken)) == (1, 1)
 
 
 async def settle(desk: Desk) -> None:

@@ -282,3 +282,29 @@ async def test_a_server_that_says_nothing_is_given_up(sqlite_desk: Desk) -> None
             await sqlite_desk.tell(sold())
         await hung.wait()
     assert not failure.value.sent
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "told"),
+    [
+        ("", "customer", False),
+        ("", "holder", False),
+        ("", "staff", True),
+        ("max_age = 3e8", "customer", True),
+        ("max_age = 60", "staff", False),
+    ],
+)
+async def test_a_letter_to_a_person_is_about_the_last_day_unless_the_file_says_otherwise(
+    sqlite_desk: Desk, plain: int, postmaster: Postmaster, keys: str, to: str, told: bool
+) -> None:
+    event = sold()
+    bert = {"id": "bert", "email": "bert@example.com"}
+    data = json.loads(event.body) | {
+        "redemption": {"id": "r_1", "date": "2024-03-13T17:35:58Z"},
+        "holder": bert,
+    }
+    text = mail(plain, more='staff = ["boss@example.com"]') + RULE + f'to = "{to}"\n{keys}\n'
+    async with sqlite_desk.open(text):
+        answer = await sqlite_desk.tell(with_body(event, data))
+    assert answer == (None if told else Skipped("too_old"))
+    assert len(postmaster.mails) == told
