@@ -36,6 +36,12 @@ simulate: $(DEV)
 		$(if $(filter command environment,$(firstword $(origin SEED))),--seed $(SEED),--seeds $(SEEDS)) \
 		$(if $(FIRST),--first $(FIRST))
 
+# Decoding and signature under a coverage-guided fuzzer, so many seconds for each target.
+SECONDS ?= 600
+
+fuzz: $(DEV)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
