@@ -21,7 +21,7 @@ SECRETS = ("the-first-secret", "the-second-secret")
 
 
 def meaning(body: bytes) -> None:
-    """A body is an event, something to leave alone, or Malformed; its ids and labels are fit for any place."""
+    """An event, something to leave alone, or Malformed; what it is known by is fit for any place."""
     told = content_of(body, "default")
     assert told.key is None or 0 < len(told.key) <= 255
     told.type.encode()
