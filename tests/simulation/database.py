@@ -1,5 +1,6 @@
 """The product's Database and Transaction over a simulated store: without SQLAlchemy, driver and thread."""
 
+import sqlite3
 from collections import namedtuple
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,8 @@ from functools import cache
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
+
+from sqlalchemy.exc import DBAPIError
 
 from storage.database import Database
 from storage.errors import failure_of
@@ -31,11 +34,9 @@ class InlineConnection:
     async def exec_driver_sql(self, sql: str, parameters: Any = ()) -> "Answer":
         try:
             columns, rows = await self._store.execute(self._session, sql, parameters)
-        except Exception as error:
-            failure = failure_of(error)  # as storage.errors.name_failures does for each statement
-            if failure is None:
-                raise
-            raise failure from error
+        except sqlite3.Error as error:
+            # As SQLAlchemy and storage.errors.name_failures do for each statement.
+            raise failure_of(error) or DBAPIError.instance(sql, None, error, sqlite3.Error) from error
         return Answer(tuple(column[0] for column in columns or ()), rows)
 
     @asynccontextmanager

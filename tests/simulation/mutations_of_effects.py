@@ -40,14 +40,14 @@ def leases_are_not_renewed() -> Iterator[None]:
     async def renew_leases(transaction: Any, owner: str, leases: Any, seconds: float) -> set[Any]:
         return {lease.mark for lease in leases}
 
-    with patch("consumer.delivery.renew_leases", renew_leases):
+    with patch("consumer.exchange.renew_leases", renew_leases):
         yield
 
 
 @mutation
 def the_number_of_a_lease_is_ignored() -> Iterator[None]:
     words = {"AND effects.lease_owner = :owner ": "", "AND effects.lease_number = r.number ": ""}
-    with patch("consumer.delivery.store_results", rewritten(store_results, words)):
+    with patch("consumer.exchange.store_results", rewritten(store_results, words)):
         yield
 
 

@@ -19,6 +19,8 @@ RARE = {
     "an_older_database_is_not_noticed": antiquated,
     # A batch has to outlive its assignment.
     "positions_may_move_back": restless,
+    # A commit has to fail.
+    "a_failed_commit_is_taken_for_done": restless,
     # A batch has to hold good events and a bad one.
     "one_bad_event_takes_its_batch_along": unfortunate,
     "what_a_handler_did_before_it_raised_stays": unfortunate,
