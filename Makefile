@@ -8,11 +8,7 @@ DEV := .venv/.dev-installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-<<<<<<< 24098902d4c5a5768f9ba55d4a986c2f37e16781
-.PHONY: install run test chaos simulate lint types format lock bench bench-quick
-=======
-.PHONY: install run test chaos fuzz lint types format lock sbom audit bench bench-quick
->>>>>>> de904c6
+.PHONY: install run test chaos simulate fuzz lint types format lock sbom audit bench bench-quick
 
 install: $(RUNTIME)
 
