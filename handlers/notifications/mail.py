@@ -134,7 +134,7 @@ def _failure(error: aiosmtplib.SMTPResponseException) -> Exception:
     # The server's own words may quote the address.
     told = f"the mail server answered {error.code}"
     if error.code >= PERMANENT:
-        return Refused(f"smtp_{error.code}", told)
+        return Refused(f"smtp_{error.code}", told, answered=True)
     return Unavailable(f"smtp_{error.code}", told)
 
 
