@@ -8,7 +8,7 @@ DEV := .venv/.dev-installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test chaos simulate fuzz lint types format lock sbom audit bench bench-quick
+.PHONY: install run test chaos simulate fuzz soak lint types format lock sbom audit bench bench-quick
 
 install: $(RUNTIME)
 
@@ -37,6 +37,11 @@ SECONDS ?= 600
 
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+# The ingress under a load that lasts, while its broker dies twice: memory, latency, and nothing lost. Wants a machine
+# to itself. RATE=N deliveries a second, else half of what the ingress can take.
+soak: $(DEV)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(RATE),--rate $(RATE))
 
 lint: $(DEV)
 	$(BIN)/ruff check .
