@@ -1,42 +1,23 @@
 """Effects of one handler that this worker holds: those that wait for a slot, run, or have ended."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from consumer.breaker import Call
-from consumer.endings import Ended, again, call_of, done, given_up, put_off, unknown
+from consumer.endings import Ended, put_off
 from consumer.metrics import WorkerMetrics
 from consumer.pace import Pace
+from consumer.runs import Held, Runs
 from consumer.work import Work
-from events.failures import Refused, Unavailable
 from events.runtime import Runtime
-from handlers.protocol import Deferred, Skipped
 from storage.leases import Lease
 
 log = structlog.get_logger(__name__)
 
 TURN_SECONDS = 0.005
 """After so long without a pause a handler that never waits lets others have the loop."""
-AT_ONCE = wait_exponential_jitter(multiplier=0.1, max=1.0)
-
-
-class Held:
-    """An effect that this worker has a lease of."""
-
-    __slots__ = ("lease", "load", "since", "task")
-
-    def __init__(self, lease: Lease, load: Any, since: float) -> None:
-        self.lease = lease
-        self.load = load
-        """What its call needs; None: it is gone."""
-        self.since = since
-        """When the lease was last got or renewed, at the latest, by the runtime's monotonic clock."""
-        self.task: asyncio.Task[None] | None = None
-        """Its call's; None: it has not begun."""
 
 
 class Attempts:
@@ -50,12 +31,14 @@ class Attempts:
         metrics: WorkerMetrics,
         notify: Callable[[], None],
         fresh: Callable[[float], bool],
+        runs: Runs,
     ) -> None:
         self._work = work
         self._terms = work.terms
         self._runtime = runtime
         self._notify = notify
         self._fresh = fresh
+        self._runs = runs
         self._pace = Pace(self._terms.rate, runtime)
         self._counted = metrics.attempts
         metrics.running.labels(work.handler).set_function(lambda: len(self._running))
@@ -172,7 +155,7 @@ class Attempts:
             self._alarm.cancel()
 
     async def _attempt(self, held: Held) -> Ended:
-        ended = await self._ended(held)
+        ended = await self._runs.ended(held)
         self._counted.labels(self._work.handler, ended.told).inc()
         if ended.error is not None:
             log.info(
@@ -183,75 +166,3 @@ class Attempts:
                 error=ended.result.error,
             )
         return ended
-
-    async def _ended(self, held: Held) -> Ended:
-        lease, load = held.lease, held.load
-        most = self._terms.retry.attempts
-        if load is None:
-            gone = Refused("payload_missing", "the record behind this effect is gone")
-            return given_up(lease, load, gone, ())
-        if lease.taken_over and self._terms.on_unknown == "give_up":
-            return given_up(lease, load, unknown("its worker was lost in the middle of the call"), ())
-        if lease.taken_over and most is not None and lease.attempts > most:
-            # Every try so far ended with its worker: perhaps it is what ends them.
-            lost = Refused("attempts_used_up", f"no answer from any of {most} tries")
-            return given_up(lease, load, lost, ())
-        calls: list[Call] = []
-        try:
-            answer = await self._called(held, calls)
-        except Exception as error:
-            return self._failed(lease, load, error, calls)
-        if isinstance(answer, Deferred):
-            return put_off(lease, load, answer.seconds, f"deferred: {answer.reason}")
-        return done(lease, load, answer, calls)
-
-    def _failed(self, lease: Lease, load: Any, error: Exception, calls: Sequence[Call]) -> Ended:
-        if isinstance(error, Refused):
-            return given_up(lease, load, error, calls)
-        sure = isinstance(error, Unavailable) and not error.sent
-        if self._terms.on_unknown == "give_up" and not sure:
-            return given_up(lease, load, unknown(f"the call ended in {type(error).__name__}"), calls)
-        return again(lease, load, error, calls, self._terms.retry, self._runtime.random())
-
-    async def _called(self, held: Held, calls: list[Call]) -> Skipped | Deferred | None:
-        """One call, and those that follow at once when it got no answer; notes how each failed one ended."""
-        retry = self._terms.retry
-        left = (
-            retry.at_once
-            if retry.attempts is None
-            else min(retry.at_once, retry.attempts - held.lease.attempts)
-        )
-        if left <= 0 or held.lease.taken_over:
-            return await self._call(held, calls)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(self._at_once),
-            stop=stop_after_attempt(1 + left),
-            wait=AT_ONCE,
-            reraise=True,
-        )
-        answer: Skipped | Deferred | None = await retrying(self._call, held, calls)
-        return answer
-
-    async def _call(self, held: Held, calls: list[Call]) -> Skipped | Deferred | None:
-        try:
-            async with asyncio.timeout(self._terms.timeout):
-                return await self._work.run(
-                    held.load, held.lease._replace(attempts=held.lease.attempts + len(calls))
-                )
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            calls.append(Call.NEITHER)
-            raise RuntimeError("the handler cancelled itself") from error
-        except Exception as error:
-            calls.append(call_of(error))
-            raise
-
-    def _at_once(self, error: BaseException) -> bool:
-        if not isinstance(error, Exception) or call_of(error) is not Call.UNAVAILABLE:
-            return False
-        if isinstance(error, Unavailable):
-            unsure = error.sent and self._terms.on_unknown == "give_up"
-            return error.retry_after is None and not unsure
-        return self._terms.on_unknown == "retry"

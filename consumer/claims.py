@@ -1,7 +1,7 @@
 """Which effects of one handler this worker may claim now: what is due, what others lost, and the one call
 that finds out whether a dependency is back."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ from consumer.endings import Ended
 from consumer.work import Work
 from storage.breakers import Signals, begin_probe, end_probe
 from storage.database import Transaction
-from storage.effects import Mark
-from storage.leases import Lease, dependencies_of, lease_any, lease_due, take_over
+from storage.effects import Mark, dependencies_of
+from storage.leases import Lease, lease_any, lease_due, take_over
 
 PROBE_SECONDS = 5.0
 """What a probe may take beyond the handler's time-out, until somebody else makes one."""
@@ -23,6 +23,8 @@ class Doors(NamedTuple):
     open: list[int]
     probed: list[int]
     """Their breakers are open; one call may be made, and it is ours to make."""
+    due: dict[str, int]
+    """As `probed`, but no effect waits for them: whoever calls them next makes it; until when, in ms."""
 
 
 class TakeOver(Enum):
@@ -65,26 +67,33 @@ class Claims:
         """After the transaction: what it claimed, and what it stored the end of."""
         for one in ended:
             self.probes.pop(one.lease.mark, None)
-        self.probes |= claimed.probes
+        self.probes.update(claimed.probes)
 
-    async def look(self, transaction: Transaction, signals: Signals) -> Doors:
+    async def look(self, transaction: Transaction, signals: Signals, asked: Collection[str]) -> Doors:
         """Which dependencies may be called, and which one call each of the others. First in the transaction:
-        breakers are locked before anything else."""
+        breakers are locked before anything else. `asked`: what attempts would have called."""
         handler = transaction.names.find(self._work.handler)
         if handler is None or signals.stopped:
-            return Doors(0, [], [])
-        numbers = await dependencies_of(transaction, handler) if self._work.branches else [handler]
-        open_, probed = [], []
-        for number in numbers:
-            name = transaction.names.word(number)
+            return Doors(0, [], [], {})
+        numbers = await dependencies_of(transaction, handler)
+        names = {transaction.names.word(number): number for number in numbers}
+        open_: list[int] = []
+        probed: list[int] = []
+        due: dict[str, int] = {}
+        for name in sorted({*names, *asked}):
             breaker = signals.breakers.get(name)
             if breaker is None or not breaker.is_open:
-                open_.append(number)
+                if name in names:
+                    open_.append(names[name])
             elif breaker.probe_at is not None and breaker.probe_at <= signals.now:
                 until = signals.now + int((self._work.terms.timeout + PROBE_SECONDS) * 1000)
-                if await begin_probe(transaction, name, until):
-                    probed.append(number)
-        return Doors(handler, open_, probed)
+                if not await begin_probe(transaction, name, until):
+                    continue
+                if name in names:
+                    probed.append(names[name])
+                else:
+                    due[name] = until
+        return Doors(handler, open_, probed, due)
 
     async def claim(
         self,

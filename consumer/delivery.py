@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from consumer.attempts import Attempts, Held
+from consumer.attempts import Attempts
 from consumer.claims import TakeOver
 from consumer.exchange import Exchange, Order
 from consumer.guard import GUARDED, GuardLimits
 from consumer.metrics import WorkerMetrics
 from consumer.newcomers import Room, Taken
 from consumer.progress import Progress
+from consumer.runs import Held, Runs
 from consumer.switches import Switches
 from consumer.waiting import Patience, set_within
 from consumer.work import Work
@@ -62,9 +63,10 @@ class Delivery:
         self._owner = runtime.token()
         # With one try, or an outcome that must not be in doubt: claimed when it can begin, and not before.
         self._precise = self._terms.on_unknown == "give_up" or self._terms.retry.attempts == 1
-        self._attempts = Attempts(work, runtime, metrics, self._notice, self._holds)
         self._switches = Switches(work.handler, metrics)
         self._exchange = Exchange(work, database, self._owner, self._switches, runtime, limits)
+        runs = Runs(work, runtime, self._switches, self._exchange.probes)
+        self._attempts = Attempts(work, runtime, metrics, self._notice, self._holds, runs)
         self._awake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = False

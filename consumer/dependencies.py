@@ -12,16 +12,31 @@ MOST_DEPENDENCIES = 100
 """Of one handler: a breaker for each customer, say, would never learn anything."""
 
 
-class Dependencies:
-    """Owns what each handler has named so far."""
+class KnownDependencies:
+    """Owns the names that one handler has used so far."""
 
     def __init__(self) -> None:
-        self._known: dict[str, set[str]] = {}
+        self._names: set[str] = set()
+
+    def fit(self, said: object) -> str | None:
+        """The name as it may be used; None: it may not."""
+        if not isinstance(said, str) or not said.isprintable() or not 0 < len(said) <= LONGEST_NAME:
+            return None
+        if said not in self._names and len(self._names) >= MOST_DEPENDENCIES:
+            return None
+        self._names.add(said)
+        return said
+
+
+class Dependencies:
+    """Owns what each handler has named for events so far."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, KnownDependencies] = {}
 
     def of(self, handler: EffectHandler, item: Item) -> str:
         """A dependency's name; the handler's own when it names none, or none that will do."""
         name = getattr(handler, "dependency", None)
-        known = self._known.setdefault(handler.name, {handler.name})
         if name is None:
             return handler.name
         try:
@@ -30,8 +45,4 @@ class Dependencies:
             # It will say what it does not like when the effect runs, where that has its tries.
             log.warning("no_dependency", handler=handler.name, error=type(error).__name__)
             return handler.name
-        fit = isinstance(said, str) and said.isprintable() and 0 < len(said) <= LONGEST_NAME
-        if not fit or (said not in known and len(known) >= MOST_DEPENDENCIES):
-            return handler.name
-        known.add(said)
-        return str(said)
+        return self._known.setdefault(handler.name, KnownDependencies()).fit(said) or handler.name

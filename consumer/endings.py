@@ -1,11 +1,10 @@
 """How tries at effects end: what is stored of each, and what it says about the dependency that was called."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from consumer.breaker import Call
+from consumer.calls import Called, Calls
 from consumer.letters import sentence_of
-from events.failures import Refused, Unavailable
+from events.failures import Away, Refused, Unavailable
 from handlers.protocol import Skipped
 from handlers.terms import Retry
 from storage.dead_letters import clean
@@ -28,8 +27,12 @@ class Ended(NamedTuple):
     result: Result
     told: str
     """What to count it as: done, skipped, deferred, failed, dead, returned."""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[Called, ...] = ()
     """How each call of this try went, the last one last."""
+    probed: frozenset[str] = frozenset()
+    """Dependencies among these that were called to find out whether they are back."""
+    waits_for: str | None = None
+    """What it depends on from now on; None: the same."""
     error: Exception | None = None
     last: bool = False
     """A failed one that was the last by its schedule."""
@@ -39,16 +42,16 @@ class Ended(NamedTuple):
         return self.result.state is State.PENDING
 
 
-def done(lease: Lease, load: Any, answer: object, calls: Sequence[Call]) -> Ended:
+def done(lease: Lease, load: Any, answer: object, calls: Calls) -> Ended:
     # Whatever else a handler returns, it returned: the call was made.
-    tries = lease.attempts + len(calls)
+    state, told, error = State.DONE, "done", None
     if isinstance(answer, Skipped):
-        result = Result(lease, State.SKIPPED, tries, error=clean(answer.reason))
-        return Ended(lease, load, result, "skipped", tuple(calls))
-    return Ended(lease, load, Result(lease, State.DONE, tries), "done", (*calls, Call.ANSWERED))
+        state, told, error = State.SKIPPED, "skipped", clean(answer.reason)
+    result = Result(lease, state, lease.attempts + calls.runs, error=error)
+    return Ended(lease, load, result, told, tuple(calls.made), frozenset(calls.probed))
 
 
-def put_off(lease: Lease, load: Any, seconds: float, told: str | None) -> Ended:
+def put_off(lease: Lease, load: Any, seconds: float, told: str | None, calls: Calls | None = None) -> Ended:
     """Later, and this try never was."""
     wait = max(0.0, min(seconds, LONGEST_WAIT))
     return Ended(
@@ -63,12 +66,16 @@ def put_off(lease: Lease, load: Any, seconds: float, told: str | None) -> Ended:
             keeps_bundle=wait <= MOVES_AFTER,
         ),
         "returned" if told is None else "deferred",
+        *((tuple(calls.made), frozenset(calls.probed)) if calls else ()),
     )
 
 
-def again(
-    lease: Lease, load: Any, error: Exception, calls: Sequence[Call], retry: Retry, random: float
-) -> Ended:
+def away(lease: Lease, load: Any, error: Away, calls: Calls) -> Ended:
+    """When what it depends on is back."""
+    return put_off(lease, load, 0.0, f"deferred: {error}", calls)._replace(waits_for=error.dependency)
+
+
+def again(lease: Lease, load: Any, error: Exception, calls: Calls, retry: Retry, random: float) -> Ended:
     """Later, by schedule: full jitter, and not before the dependency wishes."""
     tries = _tries(lease, calls)
     wait = retry.wait(tries, random)
@@ -84,12 +91,14 @@ def again(
         keeps_bundle=wait <= MOVES_AFTER,
     )
     last = retry.attempts is not None and tries >= retry.attempts
-    return Ended(lease, load, result, "failed", tuple(calls), error, last)
+    blamed = calls.blamed_for(error)
+    probed = frozenset(calls.probed)
+    return Ended(lease, load, result, "failed", tuple(calls.made), probed, blamed, error, last)
 
 
-def given_up(lease: Lease, load: Any, error: Exception, calls: Sequence[Call]) -> Ended:
+def given_up(lease: Lease, load: Any, error: Exception, calls: Calls) -> Ended:
     result = Result(lease, State.DEAD, _tries(lease, calls), error=told_of(error))
-    return Ended(lease, load, result, "dead", tuple(calls), error)
+    return Ended(lease, load, result, "dead", tuple(calls.made), frozenset(calls.probed), error=error)
 
 
 def held_back(ended: Ended) -> Ended:
@@ -100,20 +109,13 @@ def held_back(ended: Ended) -> Ended:
     return ended._replace(result=result, told="failed")
 
 
-def _tries(lease: Lease, calls: Sequence[Call]) -> int:
-    """With the failed calls of this one; a try that ended without a call was one all the same."""
-    return lease.attempts + max(0, len(calls) - 1)
+def _tries(lease: Lease, calls: Calls) -> int:
+    """With those that followed at once; a try that ended without a run was one all the same."""
+    return lease.attempts + max(0, calls.runs - 1)
 
 
 def unknown(why: str) -> Refused:
     return Refused("outcome_unknown", f"{why}: perhaps it was carried out, and is not repeated")
-
-
-def call_of(error: Exception) -> Call:
-    if isinstance(error, Refused) and error.answered:
-        return Call.ANSWERED
-    # OSError: connections that fail, and time-outs, ours included.
-    return Call.UNAVAILABLE if isinstance(error, (Unavailable, OSError)) else Call.NEITHER
 
 
 def told_of(error: Exception) -> str:

@@ -15,7 +15,7 @@ from events.runtime import Runtime
 from storage.breakers import read_signals
 from storage.database import Database, Transaction
 from storage.effects import Mark
-from storage.leases import Lease, renew_leases, store_results
+from storage.leases import Lease, Result, renew_leases, store_results
 
 PREDECESSOR_SECONDS = 5.0
 """How soon an effect whose turn has not come is looked at again."""
@@ -72,6 +72,11 @@ class Exchange:
         # A letter that the dead-letter topic does not take is no less a letter: nothing is to be guarded.
         self._guard = EffectGuard(work.handler, UNGUARDED if work.handler == DEAD_LETTER_TOPIC else limits)
 
+    @property
+    def probes(self) -> Mapping[Mark, str]:
+        """Effects of ours that may be called although a breaker is open, with its dependency."""
+        return self._claims.probes
+
     async def carry_out(self, order: Order) -> Exchanged:
         """Raises Unavailable: then it may have been carried out or not, and is to be again."""
         since = self._claims.lose_touch()
@@ -87,7 +92,7 @@ class Exchange:
             signals = signals._replace(
                 breakers=breakers, stopped=signals.stopped or judgement.halt is not None
             )
-            doors = await self._claims.look(transaction, signals)
+            doors = await self._claims.look(transaction, signals, self._switches.asked)
             await self._store(transaction, judged)
             # Before others are leased: ours must not look expired, for then we would lease them once more.
             held = await renew_leases(transaction, self._owner, order.held, order.lease_seconds)
@@ -100,7 +105,7 @@ class Exchange:
         self._guard.accept(judgement)
         self._claims.touch(now if since is None else since)
         self._claims.settle(claimed, judged)
-        self._switches.set(signals)
+        self._switches.set(signals, doors.due)
         return Exchanged(
             [lease for lease in claimed.leases if lease.mark not in early],
             loads,
@@ -127,7 +132,8 @@ class Exchange:
         }
 
     async def _store(self, transaction: Transaction, judged: Sequence[Ended]) -> None:
-        ours = await store_results(transaction, self._owner, [one.result for one in judged])
+        await transaction.learn({one.waits_for for one in judged if one.waits_for is not None})
+        ours = await store_results(transaction, self._owner, [_result(transaction, one) for one in judged])
         told = [one for one in judged if one.lease.mark in ours]
         buried = [
             Buried(one.lease._replace(attempts=one.result.attempts), one.load, one.error)
@@ -137,6 +143,11 @@ class Exchange:
         if buried:
             await self._work.bury(transaction, buried)
         await self._work.settle(transaction, told)
+
+
+def _result(transaction: Transaction, ended: Ended) -> Result:
+    number = None if ended.waits_for is None else transaction.names.id(ended.waits_for)
+    return ended.result._replace(dependency=number)
 
 
 def fate_of(ended: Ended) -> Fate:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from consumer.breaker import Call, after, answers_others, opened
+from consumer.calls import Called
 from consumer.endings import Ended, held_back
 from handlers.terms import Retry
 from storage.breakers import Breaker, Signals, lock_breakers, outages_of, store_breakers, store_outage
 from storage.database import Transaction
 from storage.effects import Mark
-from storage.leases import created_at
 from storage.schema import State
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,7 @@ async def judge(
     breakers = dict(signals.breakers)
     calls = _calls(ended)
     probed = {probes[one.lease.mark] for one in ended if one.lease.mark in probes}
+    probed |= {name for one in ended for name in one.probed}
     matters = {name for name in calls if _matters(breakers.get(name), calls[name], signals.now)} | probed
     if matters:
         locked = await lock_breakers(transaction, matters)
@@ -56,8 +57,8 @@ async def judge(
 def _calls(ended: Iterable[Ended]) -> dict[str, list[Call]]:
     calls: dict[str, list[Call]] = {}
     for one in ended:
-        if one.calls:
-            calls.setdefault(one.lease.dependency, []).extend(one.calls)
+        for call in one.calls:
+            calls.setdefault(call.dependency, []).append(call.how)
     return calls
 
 
@@ -75,12 +76,13 @@ def _judged(ended: Ended, breakers: dict[str, Breaker], overaged: set[Mark], now
     if not ended.waits or ended.error is None:
         return ended
     last = ended.last or ended.lease.mark in overaged
-    if not ended.calls or ended.calls[-1] is not Call.UNAVAILABLE:
+    name = ended.waits_for or ended.lease.dependency
+    own = ended.calls.count(Called(name, Call.UNAVAILABLE))
+    if not own:
         return _dead(ended) if last else ended
-    name = ended.lease.dependency
     breaker = breakers[name]
     if last and not breaker.is_open:
-        if answers_others(breaker, ended.calls.count(Call.UNAVAILABLE), now):
+        if answers_others(breaker, own, now):
             return _dead(ended)
         # It has answered nobody lately: as far as anybody can tell it is away.
         breaker = breakers[name] = opened(breaker, now)
@@ -98,11 +100,10 @@ async def _overaged(transaction: Transaction, ended: Sequence[Ended], retry: Ret
     if retry.age is None or not failed:
         return set()
     overaged: set[Mark] = set()
-    created = await created_at(transaction, [one.lease.mark for one in failed])
     for one in failed:
-        since = created.get(one.lease.mark, now)
+        since = one.lease.created_at or now
         if now - since > retry.age * 1000:
-            away = await outages_of(transaction, one.lease.dependency, since)
+            away = await outages_of(transaction, one.waits_for or one.lease.dependency, since)
             if now - since - sum(until - begin for begin, until in away) > retry.age * 1000:
                 overaged.add(one.lease.mark)
     return overaged

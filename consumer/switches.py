@@ -1,5 +1,7 @@
 """Whether one handler's calls may begin, as the last look at the database had it; tells when that changes."""
 
+from collections.abc import Mapping
+
 import structlog
 
 from consumer.metrics import WorkerMetrics
@@ -14,12 +16,27 @@ class Switches:
         self._metrics = metrics
         self._stopped = False
         self._open: frozenset[str] = frozenset()
+        self._due: dict[str, int] = {}
+        self.asked: set[str] = set()
+        """Dependencies that calls were refused to since the last look: somebody would call them."""
+
+    def is_open(self, dependency: str) -> bool:
+        """Whether its breaker is."""
+        return dependency in self._open
+
+    def may_probe(self, dependency: str) -> bool:
+        """Whether this worker may make the one call that finds out; to be made at once."""
+        self.asked.add(dependency)
+        return self._due.pop(dependency, None) is not None
 
     def off(self, dependency: str) -> bool:
         return self._stopped or dependency in self._open
 
-    def set(self, signals: Signals) -> None:
+    def set(self, signals: Signals, due: Mapping[str, int]) -> None:
+        """`due`: dependencies that this worker is to probe by whatever calls them next, and until when."""
         before = self._open
+        self._due = {name: until for name, until in {**self._due, **due}.items() if until > signals.now}
+        self.asked.clear()
         self._stopped = signals.stopped
         self._open = frozenset(name for name, breaker in signals.breakers.items() if breaker.is_open)
         for name in self._open - before:

@@ -12,7 +12,7 @@ from consumer.letter_record import letter_headers
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from consumer.predecessors import Predecessors
 from events.failures import Refused
-from handlers.protocol import Attempt, Deferred, EffectHandler, Handlers, Retry, Skipped
+from handlers.protocol import Attempt, Calling, Deferred, EffectHandler, Handlers, Retry, Skipped
 from handlers.terms import Terms, terms_of
 from storage.bundles import RecordKey, load_bundles, release_bundles
 from storage.database import Transaction
@@ -36,15 +36,13 @@ class Work(Protocol):
 
     handler: str
     terms: Terms
-    branches: bool
-    """Its effects may depend on something else than the handler's own name."""
     predecessors: Predecessors | None
     """Whom its effects wait for; None: nobody."""
 
     async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Any]:
         """What each attempt needs; an effect missing in the answer is buried."""
 
-    async def run(self, load: Any, lease: Lease) -> Skipped | Deferred | None:
+    async def run(self, load: Any, lease: Lease, calling: Calling) -> Skipped | Deferred | None:
         """One attempt. Raises Refused to give up, anything else to be tried again."""
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
@@ -67,7 +65,6 @@ class EventWork:
         """`terms`: if they are not as declared."""
         self.handler = handler.name
         self.terms = terms or terms_of(handler)
-        self.branches = hasattr(handler, "dependency")
         self.predecessors = predecessors
         self._run = handler.run
         self._group = group
@@ -101,14 +98,14 @@ class EventWork:
             await drop_settled_payloads(transaction, alone)
         await release_bundles(transaction, {name: count for name, count in bundles.items() if name})
 
-    async def run(self, load: Item, lease: Lease) -> Skipped | Deferred | None:
+    async def run(self, load: Item, lease: Lease, calling: Calling) -> Skipped | Deferred | None:
         event = load.event
         if event is None:
             raise Refused("unreadable_payload", "the stored payload is not readable any more")
         key = f"{self.handler}:{event.tenant}:{event.kind}:{event.redemption_id}"
         since = None if lease.created_at is None else lease.created_at / 1000
         return await self._run(
-            Attempt(event, load.record.value, lease.attempts, key, lease.generation, since)
+            Attempt(event, load.record.value, lease.attempts, key, lease.generation, since, calling)
         )
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
@@ -154,7 +151,6 @@ class LetterWork:
 
     handler = DEAD_LETTER_TOPIC
     terms = Terms(concurrency=100, timeout=30.0, retry=Retry(attempts=None, first=1.0, longest=60.0))
-    branches = False
     predecessors: Predecessors | None = None
 
     def __init__(self, producer: Producer, topic: str) -> None:
@@ -165,7 +161,7 @@ class LetterWork:
         letters = await load_letters(transaction, [lease.mark.redemption_id for lease in leases])
         return {lease.mark: letter for lease in leases if (letter := letters.get(lease.mark.redemption_id))}
 
-    async def run(self, load: Letter, lease: Lease) -> None:
+    async def run(self, load: Letter, lease: Lease, calling: Calling) -> None:
         try:
             await self._producer.append(self._topic, load.value, key=load.key, headers=letter_headers(load))
         except TooLarge as error:

@@ -40,5 +40,17 @@ class Unavailable(Failure):
         """The request went out: for all we know it was carried out, and only the answer was lost."""
 
 
+class Away(Unavailable):
+    """Not even called: what it depends on has answered nobody lately, and is asked by one call at a time."""
+
+    def __init__(self, dependency: str) -> None:
+        super().__init__("dependency_away", f"{dependency} has answered nobody lately")
+        self.dependency = dependency
+
+
+class DatabaseUnavailable(Unavailable):
+    """The worker's own database did not answer. Nobody else is to blame, and no try is used up."""
+
+
 class Misconfigured(Failure):
     """Our own fault: refused credentials, a missing table or topic. Stop intake, readiness off, say so."""

@@ -1,7 +1,7 @@
 """The shapes a handler can have: what a user writes one against, and all that the worker knows of it."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -56,6 +56,14 @@ class TransactionalHandler(Protocol):
         """
 
 
+Calling = Callable[[str], AbstractContextManager[None]]
+
+
+def calling_anybody(_: str) -> AbstractContextManager[None]:
+    """Nobody is away."""
+    return nullcontext()
+
+
 class Attempt(NamedTuple):
     """One try at an effect."""
 
@@ -70,6 +78,10 @@ class Attempt(NamedTuple):
     """How often operators had it replayed."""
     since: float | None = None
     """When the effect came to be, or was last replayed, in seconds since 1970; None: just now."""
+    calling: Calling = calling_anybody
+    """`with attempt.calling("crm"): ...` around each call, for a handler that makes several: it says what
+    the call depends on, so that one that is away holds up no other. Raises Away in place of a call that is
+    not to be made now; pass that on. How the block ends is how the call ended: judge the answer inside."""
 
 
 class EffectHandler(Protocol):
@@ -81,9 +93,9 @@ class EffectHandler(Protocol):
     - `on_unknown: OnUnknown`: "give_up" makes an effect dead, instead of calling again, when nobody knows
       whether its call was carried out: for channels that know no idempotency key.
     - `after: Collection[str]`: handlers that must have settled the same event first.
-    - `dependency(event) -> str`: what a call for this event depends on, such as a channel's name; without
+    - `dependency(event) -> str`: what the call for this event depends on, such as a channel's name; without
       it, the handler's own name. Each dependency has a circuit breaker. Must be quick and pure, from a
-      small set.
+      small set. Where there are several calls, each says what it depends on (`Attempt.calling`).
     - `opened(database) -> AbstractAsyncContextManager`: entered before the first try in a process, left
       after the last one: for connections, which a handler has not when it is merely made.
     """

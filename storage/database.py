@@ -11,7 +11,7 @@ from sqlalchemy import CursorResult, Row, TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events.failures import Unavailable
+from events.failures import DatabaseUnavailable
 from storage.errors import failures_named
 from storage.names import Names
 from storage.rows import Rows
@@ -141,7 +141,7 @@ class Transaction:
                     word=word,
                 )
             await self.read_names()
-        raise Unavailable("names_contended", "other workers kept taking the numbers for new names")
+        raise DatabaseUnavailable("names_contended", "other workers kept taking the numbers for new names")
 
     async def read_names(self) -> None:
         self.names = Names({row.name: row.id for row in await self.run("SELECT id, name FROM names")})

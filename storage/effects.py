@@ -183,6 +183,19 @@ async def states_of(transaction: Transaction, marks: Iterable[Mark]) -> dict[Mar
     return {Mark._make(row[:4]): State(row.state) for row in rows}
 
 
+async def dependencies_of(transaction: Transaction, handler: int) -> list[int]:
+    """Those that pending effects of a handler have: one look at the index for each."""
+    rows = await transaction.run(
+        "WITH RECURSIVE d(id) AS (SELECT min(dependency) FROM effects "
+        f"WHERE handler = :handler AND state = {State.PENDING} UNION ALL "
+        "SELECT (SELECT min(dependency) FROM effects "
+        f"WHERE handler = :handler AND state = {State.PENDING} AND dependency > d.id) "
+        "FROM d WHERE d.id IS NOT NULL) SELECT id FROM d WHERE id IS NOT NULL",
+        handler=handler,
+    )
+    return [row.id for row in rows]
+
+
 async def has_dead(transaction: Transaction, handler: int) -> bool:
     """Whether any effect of this handler is dead: a look at a tiny index."""
     return bool(

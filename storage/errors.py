@@ -8,7 +8,7 @@ import asyncpg
 from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from events.failures import Failure, Misconfigured, Unavailable
+from events.failures import DatabaseUnavailable, Failure, Misconfigured, Unavailable
 
 OUTAGES = ("08", "40", "53", "55P03", "57", "58", "25P03", "25006", "XX")
 """Connection, rollback by the server, resources, locks, operator, system. 25P03: we were frozen inside a
@@ -43,7 +43,7 @@ def failure_of(error: BaseException) -> Failure | None:
     if isinstance(error, Failure):
         return error if isinstance(error, (Unavailable, Misconfigured)) else None
     if isinstance(error, PoolTimeout):
-        return Unavailable("database_busy", "no database connection became free in time")
+        return DatabaseUnavailable("database_busy", "no database connection became free in time")
     causes = list(_chain(error))
     for cause in causes:
         if isinstance(cause, sqlite3.Error):
@@ -83,13 +83,15 @@ def _connection_failure(error: BaseException) -> Failure | None:
     # parameter it cannot encode: the data's fault. OSError includes TimeoutError: the server went silent.
     ours = isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
     if isinstance(error, OSError) or (ours and not isinstance(error, ValueError)):
-        return Unavailable("database_unavailable", f"{type(error).__name__}: {_first_line(str(error))}")
+        return DatabaseUnavailable(
+            "database_unavailable", f"{type(error).__name__}: {_first_line(str(error))}"
+        )
     return None
 
 
 def _postgresql_failure(state: str, message: str) -> Failure | None:
     if state.startswith(OUTAGES):
-        return Unavailable("database_unavailable", f"{_first_line(message)} (SQLSTATE {state})")
+        return DatabaseUnavailable("database_unavailable", f"{_first_line(message)} (SQLSTATE {state})")
     if state.startswith("42P01"):
         return Misconfigured(
             "schema_missing", "the database has no schema of ours: run `redemptions db upgrade`"
@@ -103,7 +105,7 @@ def _sqlite_failure(error: sqlite3.Error) -> Failure | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     message = str(error)
     if code in SQLITE_OUTAGES:
-        return Unavailable("database_unavailable", f"SQLite: {message}")
+        return DatabaseUnavailable("database_unavailable", f"SQLite: {message}")
     if code in SQLITE_OURS:
         return Misconfigured("database_refused", f"SQLite: {message}")
     if message.startswith("no such table"):

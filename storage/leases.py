@@ -55,6 +55,8 @@ class Result(NamedTuple):
     """None keeps what a pending effect had."""
     keeps_bundle: bool = False
     """A pending effect whose record stays where it is."""
+    dependency: int | None = None
+    """What a pending effect waits for from now on; None: the same."""
 
 
 async def lease_due(
@@ -160,19 +162,6 @@ def _skip(transaction: Transaction) -> str:
     return "{lock} SKIP LOCKED" if transaction.dialect == "postgresql" else ""
 
 
-async def dependencies_of(transaction: Transaction, handler: int) -> list[int]:
-    """Those that pending effects of a handler have: one look at the index for each."""
-    rows = await transaction.run(
-        "WITH RECURSIVE d(id) AS (SELECT min(dependency) FROM effects "
-        f"WHERE handler = :handler AND state = {State.PENDING} UNION ALL "
-        "SELECT (SELECT min(dependency) FROM effects "
-        f"WHERE handler = :handler AND state = {State.PENDING} AND dependency > d.id) "
-        "FROM d WHERE d.id IS NOT NULL) SELECT id FROM d WHERE id IS NOT NULL",
-        handler=handler,
-    )
-    return [row.id for row in rows]
-
-
 async def renew_leases(
     transaction: Transaction, owner: str, leases: Iterable[Lease], seconds: float
 ) -> set[Mark]:
@@ -202,6 +191,7 @@ async def store_results(transaction: Transaction, owner: str, results: Sequence[
         "UPDATE effects SET state = r.state, attempts = r.attempts, lease_owner = NULL, leased_until = NULL, "
         f"last_error = CASE WHEN r.state = {State.PENDING} THEN coalesce(r.error, effects.last_error) "
         "ELSE r.error END, bundle = CASE WHEN r.keeps = 1 THEN effects.bundle END, "
+        "dependency = coalesce(r.dependency, effects.dependency), "
         f"due_at = CASE WHEN r.state = {State.PENDING} THEN {{now}} + r.wait END FROM {{rows}} "
         f"WHERE {SAME_KEY} AND effects.lease_owner = :owner "
         f"AND effects.lease_number = r.number {RETURNING_KEY}",
@@ -214,6 +204,7 @@ async def store_results(transaction: Transaction, owner: str, results: Sequence[
                 "wait": "bigint",
                 "error": "text",
                 "keeps": "smallint",
+                "dependency": "smallint",
             },
             sorted(
                 (
@@ -224,6 +215,7 @@ async def store_results(transaction: Transaction, owner: str, results: Sequence[
                     one.wait,
                     one.error,
                     int(one.keeps_bundle),
+                    one.dependency,
                 )
                 for one in results
             ),
@@ -246,13 +238,3 @@ async def still_leased(transaction: Transaction, leased: Iterable[tuple[str, Lea
         ),
     )
     return {Mark._make(row) for row in rows}
-
-
-async def created_at(transaction: Transaction, marks: Iterable[Mark]) -> dict[Mark, int]:
-    """When these effects came to be, milliseconds."""
-    rows = await transaction.run(
-        "SELECT r.tenant, r.redemption_id, r.handler, r.kind, effects.created_at FROM {rows} "
-        f"JOIN effects ON {SAME_KEY} WHERE effects.created_at IS NOT NULL",
-        Rows(KEY, sorted(marks)),
-    )
-    return {Mark._make(row[:4]): row.created_at for row in rows}

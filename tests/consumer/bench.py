@@ -30,9 +30,9 @@ GROUP = "redemptions"
 LETTERS = "redemptions.dead-letters"
 
 
-async def until(true: Callable[[], Awaitable[bool] | bool]) -> None:
+async def until(true: Callable[[], Awaitable[bool] | bool], seconds: float = 30) -> None:
     """Look until it is so: at what nobody announces, such as rows in a database."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(seconds):
         while not (answer if isinstance(answer := true(), bool) else await answer):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -163,6 +163,7 @@ class Bench:
         max_records: int = 2000,
         group: str = GROUP,
         transactional: bool = True,
+        clock: Clock | None = None,
     ) -> None:
         self.database = database
         self.log = log
@@ -170,7 +171,7 @@ class Bench:
         self.shop, self.caller, self.told = Shop(), caller or Caller(), Told()
         beside = (Loyalty(), Record(), self.shop) if transactional else ()
         self.handlers = Handlers(beside, (self.caller, *effects), (self.told,))
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.progress = Progress(self.clock)
         self.registry = CollectorRegistry()
         metrics = WorkerMetrics(self.registry)
@@ -216,11 +217,11 @@ class Bench:
         async with self.running():
             await self.until_idle()
 
-    async def until_idle(self) -> None:
+    async def until_idle(self, seconds: float = 30) -> None:
         async def idle() -> bool:
             return not self.log.lag and not await self.pending()
 
-        await until(idle)
+        await until(idle, seconds)
 
     async def pending(self) -> int:
         count: int = await self.scalar("SELECT count(*) FROM effects WHERE state = 1")

@@ -119,8 +119,8 @@ async def test_nothing_that_a_handler_answers_jams_its_effects(bench: Bench, log
 
 
 async def test_a_try_that_takes_too_long_is_cancelled_and_repeated(bench: Bench, log: ScriptedLog) -> None:
-    caller_attempts = bench.worker._deliveries["caller"]._attempts
-    caller_attempts._terms = caller_attempts._terms._replace(timeout=0.05)
+    runs = bench.worker._deliveries["caller"]._attempts._runs
+    runs._terms = runs._terms._replace(timeout=0.05)
     bench.caller.gate = asyncio.Event()
     await log.append(TOPIC, a_success("r_1"))
     async with bench.running():

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
-from events.failures import Unavailable
+from events.failures import DatabaseUnavailable
 from events.runtime import SystemRuntime
 from storage.connect import connect
 from storage.database import Database, Transaction
@@ -62,7 +62,7 @@ class FlakyDatabase(Database):
     def _check(self) -> None:
         self.tried += 1
         if self.down:
-            raise Unavailable("database_unavailable", "the database is down")
+            raise DatabaseUnavailable("database_unavailable", "the database is down")
         if self.error:
             raise self.error
 
@@ -73,7 +73,9 @@ class FlakyDatabase(Database):
             yield transaction
         if self.lost_answers:
             self.lost_answers -= 1
-            raise Unavailable("database_unavailable", "the connection broke after the commit was sent")
+            raise DatabaseUnavailable(
+                "database_unavailable", "the connection broke after the commit was sent"
+            )
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:

@@ -7,12 +7,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from storage.database import Database
-from storage.effects import Mark, delete_effects, insert_effects, revive_effects, set_effects
+from storage.effects import Mark, delete_effects, dependencies_of, insert_effects, revive_effects, set_effects
 from storage.leases import (
     Lease,
     Result,
-    created_at,
-    dependencies_of,
     lease_any,
     lease_due,
     renew_leases,
@@ -158,7 +156,6 @@ async def test_sqlite_searches_by_whole_keys(sqlite: Database) -> None:
         await lease_any(transaction, HANDLER, HANDLER, "me", 30.0)
         await take_over(transaction, HANDLER, HANDLER, "me", 1, 30.0, suspects=True)
         await dependencies_of(transaction, HANDLER)
-        await created_at(transaction, [mark(1)])
         await renew_leases(transaction, "me", [lease], 30.0)
         await store_results(transaction, "me", [Result(lease, State.DONE, 1)])
         await drop_settled_payloads(transaction, [mark(1)])

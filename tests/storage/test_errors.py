@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from events.failures import Failure, Misconfigured, Refused, Unavailable
+from events.failures import DatabaseUnavailable, Failure, Misconfigured, Refused
 from storage.errors import failure_of
 
 
@@ -35,7 +35,7 @@ def sqlite(code: int, message: str = "trouble") -> Exception:
 )
 def test_an_outage_is_waited_for(state: str) -> None:
     failure = failure_of(postgresql(state))
-    assert isinstance(failure, Unavailable)
+    assert isinstance(failure, DatabaseUnavailable)
     assert state in str(failure)
     assert "anna" not in str(failure)
 
@@ -69,7 +69,7 @@ def test_a_missing_table_says_what_to_run() -> None:
     ],
 )
 def test_an_outage_of_sqlite_is_waited_for(code: int) -> None:
-    assert isinstance(failure_of(sqlite(code)), Unavailable)
+    assert isinstance(failure_of(sqlite(code)), DatabaseUnavailable)
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_what_we_got_wrong_with_sqlite_stops_the_intake(code: int, message: str)
 @pytest.mark.parametrize(
     ("error", "fate"),
     [
-        (PoolTimeout("QueuePool limit"), Unavailable),
-        (ConnectionRefusedError("refused"), Unavailable),
-        (TimeoutError(), Unavailable),
-        (wrapped(asyncpg.InterfaceError("connection is closed")), Unavailable),
-        (asyncpg.TargetServerAttributeNotMatched("no primary among the hosts"), Unavailable),
+        (PoolTimeout("QueuePool limit"), DatabaseUnavailable),
+        (ConnectionRefusedError("refused"), DatabaseUnavailable),
+        (TimeoutError(), DatabaseUnavailable),
+        (wrapped(asyncpg.InterfaceError("connection is closed")), DatabaseUnavailable),
+        (asyncpg.TargetServerAttributeNotMatched("no primary among the hosts"), DatabaseUnavailable),
         (asyncpg.ClientConfigurationError("`sslmode` parameter must be one of: disable"), Misconfigured),
         (wrapped(asyncpg.DataError("invalid input for query argument $1")), None),
         (wrapped(OverflowError("int too large to convert to SQLite INTEGER")), None),
@@ -118,5 +118,5 @@ def test_errors_without_a_code_are_told_apart(error: Exception, fate: type[Failu
 
 
 def test_a_failure_that_is_named_already_stays_itself() -> None:
-    failure = Unavailable("x", "y")
+    failure = DatabaseUnavailable("x", "y")
     assert failure_of(failure) is failure
