@@ -19,7 +19,7 @@ from cli.secret_watch import kept_up_to_date
 from cli.starting import wait_for, writable
 from cli.worker_handlers import handlers_in
 from config.demo_secret import demo_secret
-from config.live_secrets import LiveSecrets
+from config.live_secrets import LiveSecrets, database_url
 from config.settings import Settings
 from config.webhook_secrets import DEFAULT_TENANT
 from consumer.delivery import Delivery
@@ -162,7 +162,8 @@ class Process:
     @asynccontextmanager
     async def _database(self) -> AsyncIterator[Database]:
         require_file(self._settings.database(), create=self._roles.demo)
-        database = connect(self._settings.database(), self._runtime)
+        url = self._settings.database()
+        database = connect(url, self._runtime, renewed=lambda: database_url(self._settings))
         try:
             if self._roles.demo:
                 await self._wait("database", lambda: upgrade(database))

@@ -1,9 +1,10 @@
-"""The webhook secrets in force: those of the start, or what their file holds by now."""
+"""Secrets in force: those of the start, or what their file holds by now."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from config.given import contents
+from config.readings import dsn
 from config.settings import Settings
 from config.webhook_secrets import parse_webhook_secrets
 
@@ -52,3 +53,16 @@ class LiveSecrets:
             return parse_webhook_secrets(contents(self._file))
         except ValueError as wrong:
             return Refused(str(wrong))
+
+
+def database_url(settings: Settings) -> str:
+    """The URL that its file holds by now; that of the start, if the file holds nothing of the kind."""
+    file, first = settings.file_of("database_url"), settings.database()
+    if file is None:
+        return first
+    try:
+        found = dsn(contents(file))
+    except ValueError:
+        return first
+    # Another kind of database is another deployment: that takes a restart.
+    return found if found.partition("://")[0].startswith("postgres") else first

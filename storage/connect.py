@@ -1,6 +1,7 @@
 """Opening the database: drivers, pools, pragmas and time-outs."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -43,26 +44,32 @@ PREPARED_STATEMENTS = 512
 """Each set-based statement comes in a dozen sizes (storage.rows)."""
 
 
-def connect(url: str, runtime: Runtime, *, patient: bool = False) -> Database:
+def connect(
+    url: str, runtime: Runtime, *, patient: bool = False, renewed: Callable[[], str] | None = None
+) -> Database:
     """`sqlite:///path` or `postgresql://…` in any libpq form. Opens no connection yet.
 
     `patient`: a snapshot may take its time, as a look at ten million rows does, or a person who reads along.
+    `renewed`: asked for the URL before each connection to PostgreSQL, so that a password may be rotated.
     """
     if url.startswith("sqlite:///"):
         engine = _sqlite_engine(url.removeprefix("sqlite:///"), runtime)
     elif url.startswith(("postgresql://", "postgres://")):
-        engine = _postgresql_engine(url, None if patient else COMMAND_SECONDS)
+        engine = _postgresql_engine(renewed or (lambda: url), None if patient else COMMAND_SECONDS)
     else:
         raise Misconfigured("database_url", "the database URL must begin with sqlite:/// or postgresql://")
     name_failures(engine.sync_engine)
     return Database(engine, patient=patient)
 
 
-def _postgresql_engine(dsn: str, command_seconds: float | None) -> AsyncEngine:
+def _postgresql_engine(dsn: Callable[[], str], command_seconds: float | None) -> AsyncEngine:
     async def opened() -> Any:
         # The DSN goes to the driver as it is: sockets, sslmode, several hosts are its business.
         return await asyncpg.connect(
-            dsn, server_settings=POSTGRESQL_SETTINGS, timeout=CONNECT_SECONDS, command_timeout=command_seconds
+            dsn(),
+            server_settings=POSTGRESQL_SETTINGS,
+            timeout=CONNECT_SECONDS,
+            command_timeout=command_seconds,
         )
 
     return create_async_engine(

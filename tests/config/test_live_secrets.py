@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from config.live_secrets import LiveSecrets, Refused
+from config.live_secrets import LiveSecrets, Refused, database_url
 from config.load import load
 
 OLD, NEW = "the-old-secret", "the-new-secret"
@@ -100,3 +100,17 @@ def test_the_environment_wins_over_a_file_named_in_the_config(tmp_path: Path, fi
     live = LiveSecrets(load({"REDEMPTIONS_WEBHOOK_SECRETS": NEW}, config))
     file.write_text("another-secret", encoding="utf-8")
     assert (live.may_change, live.current) == (False, {"default": (NEW,)})
+
+
+def test_the_database_url_is_what_its_file_holds_if_it_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://u:old@db/r\n", encoding="utf-8")
+    settings = load({"REDEMPTIONS_DATABASE_URL_FILE": str(file)})
+    file.write_text("postgresql://u:new@db/r\n", encoding="utf-8")
+    assert database_url(settings) == "postgresql://u:new@db/r"
+    for unfit in ("", "${DATABASE_URL}", "mysql://u@db/r", "sqlite:///elsewhere"):
+        file.write_text(unfit, encoding="utf-8")
+        assert database_url(settings) == "postgresql://u:old@db/r"
+    file.unlink()
+    assert database_url(settings) == "postgresql://u:old@db/r"
+    assert database_url(load({"REDEMPTIONS_DATABASE_URL": "postgresql://x@db/r"})) == "postgresql://x@db/r"
