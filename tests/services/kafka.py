@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 LIBS = ROOT / ".cache" / "kafka-libs"
 POM = ROOT / "tests" / "kafka" / "pom.xml"
 PROPERTIES = ROOT / "tests" / "kafka" / "server.properties"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
+"""Five on a machine with nothing else to do."""
 
 
 class Kafka:
