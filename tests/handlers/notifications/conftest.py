@@ -1,9 +1,11 @@
-"""A receiver of webhooks, and a handler on each database."""
+"""A receiver of webhooks, a handler on each database, and an authority that nobody else trusts."""
 
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.handlers.notifications.desk import Desk, desk_at
 from tests.handlers.notifications.receiver import Receiver, receiving
@@ -31,3 +33,22 @@ async def postgres_desk(postgres_database: str) -> AsyncIterator[Desk]:
 def desk(request: pytest.FixtureRequest) -> Desk:
     desk: Desk = request.getfixturevalue(f"{request.param}_desk")
     return desk
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> trustme.CA:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path_factory.getbasetemp() / "authority.pem"))
+    return authority
+
+
+@pytest.fixture
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp() / "authority.pem"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from events.event import RedemptionEvent
@@ -25,25 +24,6 @@ KEY = "notify:default:succeeded:r_1:mail:redeemed"
 @pytest.fixture
 def postmaster() -> Postmaster:
     return Postmaster()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> trustme.CA:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path_factory.getbasetemp() / "authority.pem"))
-    return authority
-
-
-@pytest.fixture
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.getbasetemp() / "authority.pem"
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
+from pathlib import Path
 
 import pytest
 
 from events.failures import Refused, Unavailable
 from tests.handlers.deliveries import a_sale, the_documented_rollback, the_documented_success, with_body
 from tests.handlers.notifications.desk import RULE, UNDONE, Desk, webhook
-from tests.handlers.notifications.receiver import Receiver
+from tests.handlers.notifications.receiver import Receiver, receiving
 
 KEY = "notify:default:succeeded:r_0e6ff48b91cfa02e97:crm:redeemed"
 SECRET = "whsec_" + base64.b64encode(b"a key of 24 bytes, sure.").decode()
@@ -182,3 +184,37 @@ async def test_headers_of_the_file_go_along(
         await sqlite_desk.tell(the_documented_success())
     headers = receiver.requests[0].headers
     assert (headers["x-source"], headers["authorization"]) == ("shop", "Bearer abc")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_target_nobody_vouches_for_gets_nothing(
+    sqlite_desk: Desk, tls: ssl.SSLContext, ca_file: Path, host: str
+) -> None:
+    async with receiving(tls) as secured:
+        url = secured.url.replace("localhost", host)
+        trusting = (
+            f'ca_file = "{ca_file}"' if host != "localhost" else ""
+        )  # the name is not the certificate's
+        async with sqlite_desk.open(webhook(url, trusting) + RULE):
+            with pytest.raises(Unavailable) as failure:
+                await sqlite_desk.tell(the_documented_success())
+        assert not failure.value.sent
+        assert secured.requests == []
+
+
+async def test_a_target_that_the_file_vouches_for_is_told(
+    sqlite_desk: Desk, tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    async with receiving(tls) as secured:
+        async with sqlite_desk.open(webhook(secured.url, f'ca_file = "{ca_file}"') + RULE):
+            assert await sqlite_desk.tell(the_documented_success()) is None
+        assert secured.taken == [KEY]
+
+
+async def test_no_proxy_of_the_environment_is_asked(
+    sqlite_desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with sqlite_desk.open(webhook(receiver.url) + RULE):
+        assert await sqlite_desk.tell(the_documented_success()) is None
