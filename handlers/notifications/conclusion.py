@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from events.failures import Refused, Unavailable
+from events.failures import Away, Refused, Unavailable
 from handlers.protocol import Deferred, Skipped
 
 Fate = Skipped | Deferred | Exception | None
@@ -15,13 +15,16 @@ def conclude(fates: Sequence[Fate]) -> Skipped | Deferred | None:
     """Raises what the event as a whole fails by.
 
     What can still be delivered decides: a refusal is told once nothing else is left to do, and as long as one
-    call waits for its time no other uses up the tries.
+    call waits for its time, or for its channel to be back, no other uses up the tries.
     """
     deferred = [fate for fate in fates if isinstance(fate, Deferred)]
-    failed = [fate for fate in fates if isinstance(fate, Exception) and not isinstance(fate, Refused)]
+    away = [fate for fate in fates if isinstance(fate, Away)]
+    failed = [fate for fate in fates if isinstance(fate, Exception) and not isinstance(fate, Refused | Away)]
     refused = [fate for fate in fates if isinstance(fate, Refused)]
-    if deferred:
-        return _first_of(deferred, failed)
+    if deferred or (away and failed):
+        return _later(deferred, [*failed, *away])
+    if away:
+        raise away[0]
     if failed:
         raise _patient(failed)
     if refused:
@@ -32,11 +35,16 @@ def conclude(fates: Sequence[Fate]) -> Skipped | Deferred | None:
     return None
 
 
-def _first_of(deferred: Iterable[Deferred], failed: Sequence[Exception]) -> Deferred:
-    first = min(deferred, key=lambda fate: fate.seconds)
+def _later(deferred: Sequence[Deferred], failed: Sequence[Exception]) -> Deferred:
+    """When the first of them may go."""
+    first = min(deferred, key=lambda fate: fate.seconds, default=None)
     if not failed:
+        assert first is not None
         return first
-    return Deferred(min(first.seconds, max(PAUSE, _asked(failed))), first.reason)
+    pause = max(PAUSE, _asked(failed))
+    if first is None or pause < first.seconds:
+        return Deferred(pause, getattr(failed[0], "reason", type(failed[0]).__name__))
+    return first
 
 
 def _patient(failed: Sequence[Exception]) -> Exception:

@@ -18,7 +18,7 @@ from handlers.notifications.policy import Channel, Policy, Rule
 from handlers.notifications.rules import Rules
 from handlers.notifications.timing import seconds_of_quiet
 from handlers.notifications.together import Together
-from handlers.protocol import Deferred, Skipped
+from handlers.protocol import Attempt, Deferred, Skipped
 from storage.notification_calls import CallState
 from storage.schema import KIND_NUMBERS
 
@@ -27,17 +27,17 @@ FIRST = "first-redemption"
 
 
 class Errand(NamedTuple):
-    """A rule that an event meets."""
+    """A rule that the event of a try meets."""
 
-    event: RedemptionEvent
+    attempt: Attempt
     payload: dict[str, Any]
     rule: Rule
-    generation: int
-    """Of the replay; 0: of none. Not the try's number, for not every try counts."""
-    since: float | None
-    """When its effect came to be; None: just now."""
     alone: bool
     """Whether the event leads to no other call: then its effect's row remembers all there is."""
+
+    @property
+    def event(self) -> RedemptionEvent:
+        return self.attempt.event
 
 
 class Courier:
@@ -83,7 +83,7 @@ class Courier:
         if rule.first_redemption:
             await self._require_first(call, person, standing)
         if not self._is_tracked(errand, channel):
-            await carrier.send(message, rendered)
+            await self._send(errand, message, rendered)
             return None
         await self._make(errand, call, account, channel, message, rendered)
         return None
@@ -108,7 +108,7 @@ class Courier:
         except ValueError:
             return 0.0
         aware = happened if happened.tzinfo else happened.replace(tzinfo=UTC)
-        return (errand.since or self._runtime.now()) - aware.timestamp()
+        return (errand.attempt.since or self._runtime.now()) - aware.timestamp()
 
     async def _wait(
         self, errand: Errand, call: Subject, standing: Standing | None, person: Person, channel: Channel
@@ -166,7 +166,7 @@ class Courier:
     ) -> None:
         redemption, cap = errand.event.redemption_id, channel.cap if account is not None else None
         wish = Wish(call, redemption, errand.rule.channel, account, cap, channel.cap_seconds)
-        permit = await self._calls.wish(wish._replace(generation=errand.generation))
+        permit = await self._calls.wish(wish._replace(generation=errand.attempt.generation))
         if not permit.granted:
             _tell(permit)
             return
@@ -175,7 +175,7 @@ class Courier:
             await self._calls.note(call, redemption, CallState.REFUSED)
             raise unknown
         try:
-            await self._carriers[errand.rule.channel].send(message, rendered)
+            await self._send(errand, message, rendered)
         except Unavailable as failure:
             if failure.sent and _gives_up(channel):
                 await self._calls.note(call, redemption, CallState.REFUSED)
@@ -187,6 +187,11 @@ class Courier:
             await self._calls.note(call, redemption, CallState.REFUSED)
             raise
         await self._calls.note(call, redemption, CallState.ACCEPTED)
+
+    async def _send(self, errand: Errand, message: Message, rendered: Rendered) -> None:
+        """Raises Away in place of a call to a channel that answers nobody."""
+        with errand.attempt.calling(errand.rule.channel):
+            await self._carriers[errand.rule.channel].send(message, rendered)
 
 
 def message_of(

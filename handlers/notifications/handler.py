@@ -62,8 +62,8 @@ class Notifications:
         return self._rules.any_met(event)
 
     def dependency(self, event: RedemptionEvent) -> str:
-        """The channels that its calls go to: one that is down must not open the breaker of the others."""
-        return "+".join(sorted({rule.channel for rule in self._rules.met(event)})) or self.name
+        """The channel that all its calls go to; of several each call names its own."""
+        return self._rules.only_channel(event) or self.name
 
     async def run(self, attempt: Attempt) -> Skipped | Deferred | None:
         assert self._courier is not None  # opened before any worker runs
@@ -73,8 +73,7 @@ class Notifications:
         payload, alone = payload_of(attempt.event), len(rules) == 1
         channels: dict[str, list[Errand]] = defaultdict(list)
         for rule in rules:
-            errand = Errand(attempt.event, payload, rule, attempt.generation, attempt.since, alone)
-            channels[rule.channel].append(errand)
+            channels[rule.channel].append(Errand(attempt, payload, rule, alone))
         # All channels at once: one that takes its time to fail must not keep the others waiting.
         async with asyncio.TaskGroup() as tasks:
             told = [

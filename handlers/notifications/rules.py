@@ -33,6 +33,14 @@ class Rules:
         told = self.met(event, Kind.SUCCEEDED)
         return [one for one in told if one.settle is not None and _same_way(one, rule)]
 
+    def only_channel(self, event: RedemptionEvent) -> str | None:
+        """Where all that is told of an event goes; None: to several."""
+        some = self._by_kind.get(event.kind, [])
+        channels = {rule.channel for rule in some}
+        if len(channels) > 1:
+            channels = {rule.channel for rule in self.met(event)}
+        return next(iter(channels)) if len(channels) == 1 else None
+
     def any_met(self, event: RedemptionEvent) -> bool:
         return event.kind in self._always or bool(self.met(event))
 

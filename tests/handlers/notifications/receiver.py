@@ -38,6 +38,8 @@ class Receiver:
         self.taken: list[str] = []
         """Keys, once for each request that was carried out."""
         self.lost = 0
+        self.away = False
+        """Answers 503 to everybody."""
         self._arrived = asyncio.Event()
         self.url = ""
         self.port = 0
@@ -72,7 +74,7 @@ class Receiver:
         request = Request(first.split()[1], headers, body)
         self.requests.append(request)
         self._arrived.set()
-        answer = self.answers.pop(0) if self.answers else OK
+        answer = 503 if self.away else self.answers.pop(0) if self.answers else OK
         if answer in ("lost", "hang_taken"):
             self.lost += 1
         if answer in (OK, "lost", "hang_taken") or str(answer).startswith(("HTTP/1.1 2", "2")):
