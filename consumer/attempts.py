@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from consumer.endings import Ended, put_off
+from consumer.endings import Ended, put_off, unfit
 from consumer.metrics import WorkerMetrics
 from consumer.pace import Pace
 from consumer.runs import Held, Runs
@@ -100,7 +100,7 @@ class Attempts:
     def give_back(self, unwanted: Callable[[Lease], bool]) -> None:
         """What has not begun and is not to begin here and now: as if it had never been claimed."""
         for mark, held in list(self._waiting.items()):
-            if unwanted(held.lease):
+            if unwanted(held.lease) and not unfit(held.lease, held.load, self._terms):
                 del self._waiting[mark]
                 self.ended.append(put_off(held.lease, held.load, 0.0, None))
 

@@ -110,6 +110,8 @@ class Claims:
         full = more_lost = False
         for dependency in doors.probed:
             probe = await lease_any(transaction, doors.handler, dependency, self._owner, seconds)
+            if not probe and over is not TakeOver.NOTHING:
+                probe = await self._taken_over(transaction, doors.handler, dependency, 1, seconds, over)
             name = transaction.names.word(dependency)
             if not probe:
                 await end_probe(transaction, name)

@@ -6,7 +6,7 @@ from consumer.calls import Called, Calls
 from consumer.letters import sentence_of
 from events.failures import Away, Refused, Unavailable
 from handlers.protocol import Skipped
-from handlers.terms import Retry
+from handlers.terms import Retry, Terms
 from storage.dead_letters import clean
 from storage.leases import Lease, Result
 from storage.schema import State
@@ -99,6 +99,20 @@ def again(lease: Lease, load: Any, error: Exception, calls: Calls, retry: Retry,
 def given_up(lease: Lease, load: Any, error: Exception, calls: Calls) -> Ended:
     result = Result(lease, State.DEAD, _tries(lease, calls), error=told_of(error))
     return Ended(lease, load, result, "dead", tuple(calls.made), frozenset(calls.probed), error=error)
+
+
+def unfit(lease: Lease, load: Any, terms: Terms) -> Refused | None:
+    """Why a claimed effect is not to be run (any more): to be given up, not put off, for who claims it next
+    does not learn that it was taken over."""
+    most = terms.retry.attempts
+    if load is None:
+        return Refused("payload_missing", "the record behind this effect is gone")
+    if lease.taken_over and terms.on_unknown == "give_up":
+        return unknown("its worker was lost in the middle of the call")
+    if lease.taken_over and most is not None and lease.attempts > most:
+        # Every try so far ended with its worker: perhaps it is what ends them.
+        return Refused("attempts_used_up", f"no answer from any of {most} tries")
+    return None
 
 
 def held_back(ended: Ended) -> Ended:

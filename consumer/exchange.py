@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from consumer.claims import Claims, TakeOver
 from consumer.effect_guard import EffectGuard, Fate
-from consumer.endings import Ended, held_back, put_off
+from consumer.endings import Ended, held_back, put_off, unfit
 from consumer.guard import UNGUARDED, GuardLimits
 from consumer.judging import judge
 from consumer.letters import DEAD_LETTER_TOPIC
@@ -128,7 +128,7 @@ class Exchange:
         return {
             lease.mark: put_off(lease, loads[lease.mark], PREDECESSOR_SECONDS, told)
             for lease in leases
-            if lease.mark in waiting
+            if lease.mark in waiting and not unfit(lease, loads[lease.mark], self._work.terms)
         }
 
     async def _store(self, transaction: Transaction, judged: Sequence[Ended]) -> None:

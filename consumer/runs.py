@@ -9,7 +9,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from consumer.breaker import Call
 from consumer.calls import Calls, call_of
 from consumer.dependencies import KnownDependencies
-from consumer.endings import Ended, again, away, done, given_up, put_off, told_of, unknown
+from consumer.endings import Ended, again, away, done, given_up, put_off, told_of, unfit, unknown
 from consumer.switches import Switches
 from consumer.work import Work
 from events.failures import Away, DatabaseUnavailable, Refused, Unavailable
@@ -52,8 +52,8 @@ class Runs:
     async def ended(self, held: Held) -> Ended:
         lease, load = held.lease, held.load
         calls = Calls(lease.dependency, self._known, self._switches, self._probes.get(lease.mark))
-        if (unfit := self._unfit(held)) is not None:
-            return given_up(lease, load, unfit, calls)
+        if refused := unfit(lease, load, self._terms):
+            return given_up(lease, load, refused, calls)
         try:
             answer = await self._answer(held, calls)
         except Exception as error:
@@ -61,18 +61,6 @@ class Runs:
         if isinstance(answer, Deferred):
             return put_off(lease, load, answer.seconds, f"deferred: {answer.reason}", calls)
         return done(lease, load, answer, calls)
-
-    def _unfit(self, held: Held) -> Refused | None:
-        """Why it is not to be run (any more)."""
-        lease, most = held.lease, self._terms.retry.attempts
-        if held.load is None:
-            return Refused("payload_missing", "the record behind this effect is gone")
-        if lease.taken_over and self._terms.on_unknown == "give_up":
-            return unknown("its worker was lost in the middle of the call")
-        if lease.taken_over and most is not None and lease.attempts > most:
-            # Every try so far ended with its worker: perhaps it is what ends them.
-            return Refused("attempts_used_up", f"no answer from any of {most} tries")
-        return None
 
     def _failed(self, lease: Lease, load: Any, error: Exception, calls: Calls) -> Ended:
         if isinstance(error, Refused):

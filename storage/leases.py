@@ -90,11 +90,11 @@ async def lease_due(
 async def lease_any(
     transaction: Transaction, handler: int, dependency: int, owner: str, seconds: float
 ) -> list[Lease]:
-    """Lease the effect that is or falls due first, if there is one, to find out whether its dependency
-    answers again."""
+    """Lease the effect that is or falls due first, if there is one that nobody had a lease of, to find out
+    whether its dependency answers again."""
     return await _claim(
         transaction,
-        f"(leased_until IS NULL OR leased_until <= {{now}}) ORDER BY due_at LIMIT 1 {_skip(transaction)}",
+        f"leased_until IS NULL ORDER BY due_at LIMIT 1 {_skip(transaction)}",
         handler=handler,
         dependency=dependency,
         owner=owner,

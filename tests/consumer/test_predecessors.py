@@ -13,6 +13,7 @@ from tests.consumer.scripted import TOPIC, ScriptedLog
 
 class Second(Caller):
     after: tuple[str, ...] = ("caller",)
+    on_unknown = "retry"
 
     def __init__(self) -> None:
         super().__init__("second")
@@ -82,4 +83,29 @@ async def test_it_waits_until_the_group_that_runs_the_others_has_come_so_far(
         behind = Bench(database, others)
         await behind.settle_all()
         await alone.until_idle()
+    assert len(second.calls) == 1
+
+
+async def test_what_may_have_been_carried_out_is_not_put_off_and_then_repeated(
+    database: Database, log: ScriptedLog, second: Second
+) -> None:
+    """Whoever claims what was put off does not learn that somebody was lost in the middle of its call."""
+    second.on_unknown = "give_up"
+    second.gate = asyncio.Event()
+    await log.append(TOPIC, a_success("r_1"))
+    killed = Bench(database, log, effects=[second])
+    async with killed.killed_at_the_end():
+        await until(second.called.is_set)
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE effects SET leased_until = {now} - 1 WHERE state = 1")
+        # A replay has revived the handler ahead, and somebody works on it.
+        await transaction.run(
+            "UPDATE effects SET state = 1, due_at = {now}, leased_until = {now} + 3600000 "
+            "WHERE handler = (SELECT id FROM names WHERE name = 'caller')"
+        )
+    bench = Bench(database, log, effects=[second])
+    second.gate = None
+    async with bench.running():
+        await until(bench.letters)
+    assert [row[:3] for row in await bench.letters()] == [("second", "outcome_unknown", "r_1")]
     assert len(second.calls) == 1

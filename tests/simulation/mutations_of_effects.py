@@ -7,7 +7,10 @@ from typing import Any
 from unittest.mock import patch
 
 from consumer.attempts import Attempts
+from consumer.calls import Calls
 from consumer.endings import done
+from consumer.predecessors import Predecessors
+from handlers.terms import Terms, terms_of
 from storage import leases
 from storage.leases import lease_due, store_results
 from tests.simulation.mutation import mutation, rewritten
@@ -18,10 +21,11 @@ def the_mark_is_stored_before_the_effect() -> Iterator[None]:
     async def attempt(self: Any, held: Any) -> Any:
         async def call() -> None:
             with suppress(Exception):
-                await self._called(held, [])
+                await self._runs.ended(held)
 
         asyncio.create_task(call())  # noqa: RUF006 - the loop holds it
-        return done(held.lease, held.load, None, ())
+        none = Calls(held.lease.dependency, self._runs._known, self._runs._switches)
+        return done(held.lease, held.load, None, none)
 
     with patch.object(Attempts, "_attempt", attempt):
         yield
@@ -70,4 +74,22 @@ def a_lease_keeps_nobody_out() -> Iterator[None]:
 def attempts_are_not_counted() -> Iterator[None]:
     words = {"attempts = effects.attempts + CAST(:counted AS integer)": "attempts = effects.attempts"}
     with patch("storage.leases._claim", rewritten(leases._claim, words)):
+        yield
+
+
+@mutation
+def a_call_of_unknown_outcome_is_repeated() -> Iterator[None]:
+    def terms(handler: Any) -> Terms:
+        return terms_of(handler)._replace(on_unknown="retry")
+
+    with patch("consumer.work.terms_of", terms):
+        yield
+
+
+@mutation
+def nobody_waits_for_the_handler_ahead() -> Iterator[None]:
+    async def unsettled(*_: Any) -> set[Any]:
+        return set()
+
+    with patch.object(Predecessors, "unsettled", unsettled):
         yield

@@ -41,7 +41,7 @@ class Call:
         self.began = at
         self.ended: float | None = None
         self.answer: str | None = None
-        """What the caller was told: ok, skipped, refused, away, failed; None: nothing."""
+        """What the caller was told: ok, skipped, refused, not sent, unknown, failed; None: nothing."""
 
     def __repr__(self) -> str:
         return f"try {self.number} by {self.machine} at {self.began:.2f} came to {self.answer}"
@@ -100,13 +100,13 @@ class Sales:
 class Caller:
     """An effect handler that calls the outside."""
 
+    name = "caller"
     kinds = (Kind.SUCCEEDED, Kind.ROLLED_BACK)
     concurrency = 2
     timeout = TIMEOUT_SECONDS
     retry = Retry(attempts=ATTEMPTS, first=0.5, longest=2.0)
 
-    def __init__(self, outside: Outside, name: str = "caller") -> None:
-        self.name = name
+    def __init__(self, outside: Outside) -> None:
         self._outside = outside
 
     def wants(self, event: RedemptionEvent) -> bool:
@@ -123,8 +123,8 @@ class Caller:
         except Refused:
             call.answer = "refused"
             raise
-        except Unavailable:
-            call.answer = "away"
+        except Unavailable as failure:
+            call.answer = "unknown" if failure.sent else "not sent"
             raise
         except Exception:
             call.answer = "failed"
@@ -157,13 +157,23 @@ class Caller:
 
     async def _go_wrong(self) -> None:
         outside = self._outside
-        ill = outside.chance.choice(("fails", "answer lost", "hangs"))
+        ill = outside.chance.choice(("fails", "refuses connections", "answer lost", "hangs"))
         outside.happens(f"call {ill}")
         if ill == "fails":
             raise RuntimeError("the outside failed")
+        if ill == "refuses connections":
+            raise Unavailable("no_connection", "it did not happen")
         if ill == "answer lost":
             raise Unavailable("no_answer", "it may have happened", sent=True)
         await asyncio.sleep(TIMEOUT_SECONDS * 10)
+
+
+class Payer(Caller):
+    """One whose call must never be repeated unless it surely was not carried out; after the other's."""
+
+    name = "payer"
+    on_unknown = "give_up"
+    after = "caller"
 
 
 def the_fates(chance: Random, redemptions: Sequence[str], misfortune: float) -> Fates:

@@ -11,7 +11,7 @@ from consumer.jobs import JobRunner
 from consumer.metrics import WorkerMetrics
 from consumer.progress import Progress
 from consumer.waiting import Patience
-from consumer.work import EventWork, LetterWork, Work
+from consumer.work import LetterWork, Work, works_of
 from consumer.worker import Worker, WorkerConfig
 from events.failures import Unavailable
 from handlers.loyalty.handler import Loyalty
@@ -21,7 +21,7 @@ from tests.consumer.scripted import TOPIC
 from tests.simulation.database import inline_database
 from tests.simulation.group import SESSION_SECONDS, SimulatedConsumer
 from tests.simulation.loop import Machine
-from tests.simulation.outside import Caller, Sales
+from tests.simulation.outside import Caller, Payer, Sales
 from tests.simulation.runtime import SimulatedRuntime
 
 GROUP = "redemptions"
@@ -78,10 +78,10 @@ class Process:
         runtime = SimulatedRuntime(world.loop, world.chance, skew)
         database = inline_database(world.store)
         outside = world.outside
-        handlers = Handlers((Loyalty(), Record(), Sales(outside)), (Caller(outside),))
+        handlers = Handlers((Loyalty(), Record(), Sales(outside)), (Caller(outside), Payer(outside)))
         metrics = WorkerMetrics(CollectorRegistry())
         self.progress = progress = Progress(runtime)
-        works: list[Work] = [EventWork(handler, GROUP) for handler in handlers.effect]
+        works: list[Work] = [*works_of(handlers, GROUP)]
         works.append(LetterWork(world.log, LETTERS))
         jobs = JobRunner(database, world.log, TOPIC, runtime, Patience(progress, runtime))
         worker = Worker(

@@ -139,7 +139,7 @@ class Watcher:
         if told.meaning is None:
             return
         redemption, kind = told.meaning["redemption"], told.kind
-        due = {"record"} if kind == "failed" else {"sales", "caller"}
+        due = {"record"} if kind == "failed" else {"sales", "caller", "payer"}
         marks = self._words(
             "SELECT n.name FROM effects e JOIN names n ON n.id = e.handler "
             "WHERE e.redemption_id = ? AND e.kind = ?",

@@ -137,6 +137,16 @@ async def test_only_the_marks_named_are_deleted(database: Database) -> None:
     assert await scalar(database, "SELECT count(*) FROM effects") == 3
 
 
+async def test_a_probe_leaves_what_others_lost_to_who_takes_over(database: Database) -> None:
+    """It would not learn that the call was perhaps made."""
+    await pending(database, 1)
+    await claim(database, "lost")
+    await expire(database)
+    async with database.transaction() as transaction:
+        await transaction.read_names()
+        assert await lease_any(transaction, HANDLER, HANDLER, "me", 30.0) == []
+
+
 async def test_sqlite_searches_by_whole_keys(sqlite: Database) -> None:
     """By tenant alone it would look at every effect there is, for each event of a batch."""
     lease = Lease(mark(1), 1, 1, 0)
