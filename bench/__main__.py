@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bench import quick as quick_check
+from bench.effects import main as run_effects
 from bench.events import Events
 from bench.measuring import Limits
 from bench.plot import svg
@@ -62,6 +63,14 @@ def ingress(rounds: Rounds = 3, seconds: Seconds = 20.0, only: Only = None, into
 def latency(seconds: Seconds = 20.0, into: Into = None) -> None:
     """From POST to committed ledger row, at shares of what the worker can do."""
     asyncio.run(run_latency(_file(into), seconds))
+
+
+@app.command()
+def effects(
+    rows: Annotated[int, typer.Option(help="Done ones, beside which others are claimed.")] = 10_000_000,
+) -> None:
+    """A handler of 50 ms, more and more calls at once, and the time a claim takes; printed, not kept."""
+    run_effects(rows)
 
 
 @app.command()

@@ -146,8 +146,9 @@ class Exchange:
 
 
 def _result(transaction: Transaction, ended: Ended) -> Result:
-    number = None if ended.waits_for is None else transaction.names.id(ended.waits_for)
-    return ended.result._replace(dependency=number)
+    if ended.waits_for is None:
+        return ended.result
+    return ended.result._replace(dependency=transaction.names.id(ended.waits_for))
 
 
 def fate_of(ended: Ended) -> Fate:

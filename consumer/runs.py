@@ -93,7 +93,9 @@ class Runs:
         return answer
 
     async def _run(self, held: Held, calls: Calls) -> Skipped | Deferred | None:
-        lease = held.lease._replace(attempts=held.lease.attempts + calls.runs)
+        lease = held.lease
+        if calls.runs:
+            lease = lease._replace(attempts=lease.attempts + calls.runs)
         try:
             async with asyncio.timeout(self._terms.timeout):
                 answer = await self._work.run(held.load, lease, calls.calling)

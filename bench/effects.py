@@ -1,0 +1,184 @@
+"""Effects at speed: a handler that takes 50 ms, and claiming beside millions of rows that are done."""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from bench.services import own_database, services
+from broker.protocols import Record
+from consumer.batch import Batch
+from consumer.delivery import Delivery
+from consumer.item import read_item
+from consumer.metrics import WorkerMetrics
+from consumer.newcomers import Newcomers
+from consumer.progress import Progress
+from consumer.work import works_of
+from events.event import Kind, RedemptionEvent
+from events.runtime import SystemRuntime
+from handlers.protocol import Attempt, Handlers, Retry
+from storage.connect import connect
+from storage.database import Database
+from storage.leases import lease_due
+from storage.schema import State
+from storage.upgrade import upgrade
+
+GROUP, TOPIC, BATCH = "bench", "bench.events", 2_000
+CALL_SECONDS = 0.05
+CONCURRENCIES = (20, 100, 250)
+SECONDS = 8
+"""Of calls, at full speed."""
+FILLED_AT_ONCE = 100_000
+
+
+class Slow:
+    name = "slow"
+    kinds = (Kind.SUCCEEDED,)
+    timeout = 10.0
+    retry = Retry()
+
+    def __init__(self, concurrency: int, calls: int) -> None:
+        self.concurrency = concurrency
+        self.ended: list[float] = []
+        self.all_ended = asyncio.Event()
+        self._calls = calls
+
+    def wants(self, event: RedemptionEvent) -> bool:
+        return True
+
+    async def run(self, attempt: Attempt) -> None:
+        await asyncio.sleep(CALL_SECONDS)
+        self.ended.append(time.perf_counter())
+        if len(self.ended) == self._calls:
+            self.all_ended.set()
+
+
+class Speed(NamedTuple):
+    concurrency: int
+    a_second: float
+    share: float
+    """Of concurrency ÷ 50 ms."""
+
+
+async def run(rows: int) -> None:
+    """Prints what it finds, for each database."""
+    with services() as servers, tempfile.TemporaryDirectory() as directory:
+        async with own_database(servers.postgres, "bench_effects") as postgres:
+            for store, url in (
+                ("PostgreSQL", postgres),
+                ("SQLite", f"sqlite:///{Path(directory) / 'store.db'}"),
+            ):
+                async with _opened(url) as database:
+                    for concurrency in CONCURRENCIES:
+                        speed = await _speed(database, concurrency)
+                        told = f"{speed.a_second:,.0f}/s, {speed.share:.0%} of what 50 ms allow"
+                        print(f"{store}: {concurrency} at once: {told}", flush=True)
+                    for total in (0, rows // 100, rows // 10, rows):
+                        seconds = await _claim_beside(database, total)
+                        print(
+                            f"{store}: 500 claimed beside {total:,} rows: {seconds * 1000:.1f} ms", flush=True
+                        )
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
+    database = connect(url, SystemRuntime())
+    try:
+        await upgrade(database)
+        yield database
+    finally:
+        await database.close()
+
+
+async def _speed(database: Database, concurrency: int) -> Speed:
+    """Between the first and the last tenth of the calls."""
+    allowed = concurrency / CALL_SECONDS
+    count = int(allowed * SECONDS)
+    slow, runtime = Slow(concurrency, count), SystemRuntime()
+    handlers = Handlers(effect=(slow,))
+    await _store(database, handlers, count)
+    (work,) = works_of(handlers, GROUP)
+    delivery = Delivery(work, database, runtime, Progress(runtime), WorkerMetrics(CollectorRegistry()))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(delivery.run(stop))
+        await slow.all_ended.wait()
+        stop.set()
+    first, last = slow.ended[count // 10], slow.ended[-count // 10]
+    a_second = count * 0.8 / (last - first)
+    return Speed(concurrency, a_second, a_second / allowed)
+
+
+async def _store(database: Database, handlers: Handlers, count: int) -> None:
+    """So many pending effects, as batches store them."""
+    token = SystemRuntime().token()
+    for start in range(1, count + 1, BATCH):
+        numbers = range(start, min(count + 1, start + BATCH))
+        records = [Record(TOPIC, 0, number, 0, None, _body(f"r_{token}_{number}"), ()) for number in numbers]
+        async with database.transaction() as transaction:
+            newcomers = Newcomers({}, SystemRuntime().token())
+            items = [read_item(record, GROUP) for record in records]
+            await Batch(items, handlers, GROUP, transaction, newcomers).settle(TOPIC, {0: numbers[-1] + 1})
+
+
+def _body(redemption: str) -> bytes:
+    return json.dumps(
+        {
+            "customer": {"id": "cust_1", "name": "x" * 500},
+            "order": {"id": f"ord_{redemption}", "total_amount": 100, "status": "PAID"},
+            "voucher": {"type": "DISCOUNT_VOUCHER"},
+            "redemption": {"id": redemption, "result": "SUCCESS", "status": "SUCCEEDED"},
+        }
+    ).encode()
+
+
+async def _claim_beside(database: Database, total: int) -> float:
+    """Seconds for a claim of 500 of 100,000 that wait, beside `total` that are done; the median of nine."""
+    await _fill(database, total)
+    async with database.transaction() as transaction:
+        await transaction.learn(["slow"])
+        slow = transaction.names.id("slow")
+    took = []
+    for _ in range(9):
+        began = time.perf_counter()
+        async with database.transaction() as transaction:
+            leases = await lease_due(transaction, slow, slow, "bench", 500, 30.0)
+        took.append(time.perf_counter() - began)
+        assert len(leases) == 500
+    return sorted(took)[4]
+
+
+async def _fill(database: Database, total: int) -> None:
+    series = (
+        "generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS s(n)"
+        if database.engine.dialect.name == "postgresql"
+        else "(WITH RECURSIVE s(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM s WHERE n < :last) "
+        "SELECT n FROM s) AS s"
+    )
+    async with database.snapshot() as snapshot:
+        done = "SELECT count(*) AS n FROM effects WHERE redemption_id LIKE 'done_%'"
+        there = (await snapshot.run(done))[0].n
+    for prefix, state, due, first, last in (
+        ("done_", State.DONE, "NULL", there, total),
+        ("wait_", State.PENDING, "s.n", 0, FILLED_AT_ONCE),
+    ):
+        insert = f"""
+            INSERT INTO effects (tenant, redemption_id, handler, kind, state, dependency, due_at)
+            SELECT 1, '{prefix}' || s.n, h.id, 0, {state:d}, h.id, {due}
+            FROM {series} CROSS JOIN names h WHERE h.name = 'slow' ON CONFLICT DO NOTHING
+        """  # noqa: S608 (nothing comes from outside)
+        for start in range(first, last, FILLED_AT_ONCE):
+            async with database.transaction() as transaction:
+                await transaction.learn(["slow"])
+                await transaction.run(insert, first=start, last=min(last, start + FILLED_AT_ONCE) - 1)
+
+
+def main(rows: int) -> None:
+    uvloop.run(run(rows))
