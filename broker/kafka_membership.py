@@ -21,7 +21,6 @@ from events.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 NO_POLL_LIMIT_MS = 2**31 - 1
 """aiokafka leaves the group when nobody fetches for a while and rejoins only on the next getmany, which we
 never call without an assignment: a worker that waited out a long database outage would never come back."""
@@ -96,7 +95,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             rebalance_timeout_ms=int(settings.rebalance_timeout * 1000),
             max_poll_interval_ms=NO_POLL_LIMIT_MS,
             metadata_max_age_ms=int(settings.metadata_max_age * 1000),
-            max_partition_fetch_bytes=max(PARTITION_FETCH_BYTES, topics.record_limit),
+            # Held for each partition, and compressed: many batches' worth. One record may need as much.
+            max_partition_fetch_bytes=topics.record_limit,
         )
 
     async def start(self) -> None:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-MOST_PLACES = 32_766
-"""Parameters of one statement that any SQLite of these years takes."""
+MOST_PLACES = 8_192
+"""Parameters of one statement. SQLite takes 32,766; prepared, one of that size holds some megabytes."""
 PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
