@@ -1,7 +1,7 @@
 """What a message can say: an event, the people in it and what the ledger has posted. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from events.event import Kind, RedemptionEvent
@@ -26,7 +26,8 @@ def content_of(
     redemption, (customer_id, customer) = table(payload, "redemption"), customer_of(payload)
     rolled_back = event.kind is Kind.ROLLED_BACK
     voucher = table(payload, "voucher") or table(redemption, "voucher")
-    order_id = first_word(*(order.get("id") for order in _orders(payload)))
+    orders = tuple(_orders(payload))
+    order_id = first_word(*(order.get("id") for order in orders))
     return {
         "key": key,
         "kind": event.kind.value,
@@ -42,10 +43,10 @@ def content_of(
         "order_id": order_id,
         "order": {
             "id": order_id,
-            "source_id": first_word(*(order.get("source_id") for order in _orders(payload))),
-            "status": first_word(*(order.get("status") for order in _orders(payload))),
+            "source_id": first_word(*(order.get("source_id") for order in orders)),
+            "status": first_word(*(order.get("status") for order in orders)),
         }
-        | {name: order_amount(payload, name) for name in AMOUNTS},
+        | {name: _amount(orders, name) for name in AMOUNTS},
         "voucher": {"code": masked(voucher.get("code")), "type": word_of(voucher.get("type"))},
         "campaign": campaign_of(payload),
         "points": standing.points if standing else None,
@@ -98,7 +99,11 @@ def _orders(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def order_amount(payload: dict[str, Any], name: str) -> int | None:
     """Minor units. What is no amount is unknown: it is the ledger's to complain."""
-    for order in _orders(payload):
+    return _amount(_orders(payload), name)
+
+
+def _amount(orders: Iterable[dict[str, Any]], name: str) -> int | None:
+    for order in orders:
         try:
             amount = amount_of(order.get(name), name)
         except Refused:
