@@ -17,7 +17,7 @@ from consumer.standstill import Standstill
 from consumer.waiting import GivenUp, Patience, set_within
 from events.failures import Failure, Misconfigured
 from storage.database import Database
-from storage.positions import positions, went_back
+from storage.positions import positions, store_positions, went_back
 
 log = structlog.get_logger(__name__)
 
@@ -185,25 +185,43 @@ class Intake:
             stored = await positions(snapshot, self._config.group, self._config.topic)
         if self._consumer.assignment().epoch != epoch:
             return
-        forgotten = {}
+        starts = {}
         for partition in new:
             try:
-                start = start_of(stored.get(partition), committed.get(partition), bounds[partition])
+                starts[partition] = start_of(
+                    stored.get(partition), committed.get(partition), bounds[partition]
+                )
             except Misconfigured as lost:
                 # It stays out, loudly, and the others go on.
                 self._halted.add(partition)
                 self._progress.trouble(name_of(partition), str(lost))
-                continue
+        await self._begin(
+            {partition: start for partition, start in starts.items() if partition not in stored}
+        )
+        if self._consumer.assignment().epoch != epoch:
+            return
+        forgotten = {}
+        for partition, start in starts.items():
             if committed.get(partition) is None and start == stored.get(partition):
                 forgotten[partition] = start
             self._consumer.seek(partition, start)
-            self._places.place(partition, start, stored.get(partition))
+            self._places.place(partition, start, stored.get(partition, start))
             self._halted.discard(partition)
             self._progress.clear(name_of(partition))
             self.placed.set()
         # The group was killed before its first commit, or the log let its offsets expire: without these
         # it would seem to lag by all that the partition holds until something new comes.
         self._committer.note(epoch, forgotten)
+
+    async def _begin(self, starts: dict[int, int]) -> None:
+        """Store where partitions begin that this group has not read before: if retention deletes what comes
+        next before anybody has read it, the gap must show."""
+        if not starts:
+            return
+        if late := {partition: start for partition, start in starts.items() if start}:
+            log.info("partitions_begin_late", first_offsets=late)
+        async with self._database.transaction() as transaction:
+            await store_positions(transaction, self._config.group, self._config.topic, starts)
 
 
 def name_of(partition: int) -> str:

@@ -9,7 +9,7 @@ def start_of(stored: int | None, committed: int | None, bounds: Bounds) -> int:
 
     `stored` is the database's position, `committed` the group's offset in the log. The smaller counts: a
     database restored from a backup stands behind the log's offset and catches up by itself. A database that
-    knows nothing of a partition starts at its beginning.
+    knows nothing of a partition starts at its beginning, and has to store that it did.
     """
     if stored is None:
         return bounds.start

@@ -25,10 +25,9 @@ class Places:
         self.life += 1
         self.fetched, self.settled, self.stored = {}, {}, {}
 
-    def place(self, partition: int, start: int, stored: int | None) -> None:
+    def place(self, partition: int, start: int, stored: int) -> None:
         self.fetched[partition] = self.settled[partition] = start
-        if stored is not None:
-            self.stored[partition] = stored
+        self.stored[partition] = stored
 
     def note_fetched(self, epoch: int, life: int, next_offsets: Mapping[int, int]) -> None:
         if (epoch, life) == (self.epoch, self.life):

@@ -10,13 +10,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.failures import Misconfigured
+from events.failures import Misconfigured, Unavailable
 from storage.database import Database
 from storage.errors import failures_named
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 UPGRADE_LOCK = 7_266_330_001
 """A number of ours for PostgreSQL's advisory lock: two upgrades at once must not meet."""
+LOCK_SECONDS = 3
+TRIES = 40
+MET_WORKERS = ("40P01", "55P03")
+"""SQLSTATEs: a deadlock, and a lock that was not free in time."""
 
 
 class SchemaVersion(NamedTuple):
@@ -34,13 +38,30 @@ class SchemaVersion(NamedTuple):
 
 
 async def upgrade(database: Database) -> SchemaVersion:
-    """Apply what is missing, in one transaction; returns the version there was before."""
+    """Apply what is missing, in one transaction; returns the version there was before.
+
+    Workers may be at work: a migration that meets them head-on begins anew, and one that waits for a table
+    lets them go on meanwhile. Raises Unavailable when it never got through.
+    """
+    tries = TRIES
+    while True:
+        try:
+            return await _upgrade_once(database)
+        except Unavailable as error:
+            tries -= 1
+            if not tries or not any(state in str(error) for state in MET_WORKERS):
+                raise
+
+
+async def _upgrade_once(database: Database) -> SchemaVersion:
     with failures_named():
         async with database.engine.begin() as connection:
             if database.dialect == "postgresql":
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
                 await connection.execute(text("SET LOCAL lock_timeout = 0"))
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})"))
+                # Whoever waits for a table holds up all who come after it.
+                await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
             before = await _version(connection)
             await connection.run_sync(_upgrade)
     return before

@@ -167,7 +167,7 @@ class Bench:
     ) -> None:
         self.database = database
         self.log = log
-        self.consumer = ScriptedConsumer(log)
+        self.consumer = self.consumer_of(log)
         self.shop, self.caller, self.told = Shop(), caller or Caller(), Told()
         beside = (Loyalty(), Record(), self.shop) if transactional else ()
         self.handlers = Handlers(beside, (self.caller, *effects), (self.told,))
@@ -188,6 +188,9 @@ class Bench:
             metrics,
         )
         self.stop = asyncio.Event()
+
+    def consumer_of(self, log: ScriptedLog) -> ScriptedConsumer:
+        return ScriptedConsumer(log)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Bench"]:

@@ -42,9 +42,11 @@ async def sell(log: ScriptedLog, count: int, first: int = 0) -> None:
 
 
 async def positions(bench: Bench) -> dict[int, int]:
+    """Of the partitions of which anything is stored."""
     return dict(
         await bench.rows(
-            "SELECT partition, next_offset FROM positions WHERE consumer_group = :group", group=GROUP
+            "SELECT partition, next_offset FROM positions WHERE consumer_group = :group AND next_offset > 0",
+            group=GROUP,
         )
     )
 

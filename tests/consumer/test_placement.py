@@ -86,7 +86,8 @@ async def test_a_database_restored_under_a_running_worker_catches_up(
 async def lost(bench: Bench, next_offset: int) -> None:
     async with bench.database.transaction() as transaction:
         await transaction.run(
-            "INSERT INTO positions VALUES (:group, :topic, 0, :next)",
+            "INSERT INTO positions VALUES (:group, :topic, 0, :next) "
+            "ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET next_offset = :next",
             group="redemptions",
             topic=TOPIC,
             next=next_offset,
@@ -174,3 +175,33 @@ async def test_nothing_is_ready_before_the_positions_were_read(bench: Bench, log
         await bench.consumer.rebalance([])  # joined, and without a partition: ready all the same
         await until(lambda: bench.consumer.assignment().epoch == 2)
         assert bench.progress.ready() == []
+
+
+async def test_records_that_came_to_an_empty_partition_and_were_deleted_unread_are_missed(
+    bench: Bench, log: ScriptedLog
+) -> None:
+    async with bench.running():
+        await until(lambda: bench.consumer.started == {0: 0, 1: 0})
+    for number in range(3):
+        await log.append(TOPIC, a_success(f"r_{number}"), partition=0)
+    log.starts[0] = 2
+    again = Bench(bench.database, log)
+    async with again.running():
+        await until(lambda: "partition 0: records 0 to 1 were deleted" in str(again.progress.ready()))
+        async with again.database.transaction() as transaction:  # an operator accepts the gap
+            await transaction.run("DELETE FROM positions WHERE partition = 0")
+        await until(lambda: log.committed.get(0) == 3)
+        await until(lambda: again.progress.ready() == [])
+    assert again.consumer.started == {0: 2, 1: 0}
+    assert await again.points() == 100
+
+
+async def test_what_was_gone_before_a_group_began_is_no_gap(bench: Bench, log: ScriptedLog) -> None:
+    for number in range(3):
+        await log.append(TOPIC, a_success(f"r_{number}"), partition=0)
+    log.starts[0] = 2
+    await bench.settle_all()
+    assert await bench.points() == 100
+    again = Bench(bench.database, log)
+    await again.settle_all()
+    assert again.progress.ready() == []

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
 from events.failures import DatabaseUnavailable
-from events.runtime import SystemRuntime
+from events.runtime import Runtime, SystemRuntime
 from storage.connect import connect
 from storage.database import Database, Transaction
 from storage.schema import metadata
@@ -23,8 +23,8 @@ SALES = "CREATE TABLE IF NOT EXISTS sales (id text PRIMARY KEY)"
 
 
 @asynccontextmanager
-async def prepared(url: str) -> AsyncIterator[Database]:
-    database = connect(url, SystemRuntime())
+async def prepared(url: str, runtime: Runtime | None = None) -> AsyncIterator[Database]:
+    database = connect(url, runtime or SystemRuntime())
     try:
         async with database.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
