@@ -35,7 +35,11 @@ async def kept_up_to_date(
 async def _watch(secrets: LiveSecrets, metrics: IngressMetrics, runtime: Runtime) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        change = await runtime.in_thread(secrets.look)
+        try:
+            change = await runtime.in_thread(secrets.look)
+        except Exception:  # no thread to be had, say: the next look may have one
+            log.exception("webhook_secrets_not_looked_at")
+            continue
         if change is None:
             continue
         # Readiness stays: those before them are still good, and all doors read the same file. Were each of

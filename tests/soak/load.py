@@ -13,6 +13,9 @@ from tests.events.payloads import ID, a_success
 PATH = "/webhooks/voucherify"
 OLDEST_IDLE = 60.0
 """Seconds: the server closes a connection after 75, and a request could cross with that."""
+IMPATIENCE = 1.0
+"""Seconds a refused sender of the crowd waits, less than it is told to. Senders that never waited would keep
+this process so busy that its clock could not be believed."""
 BROKEN = 0
 """Stands for the status of a request that got no answer."""
 
@@ -62,13 +65,14 @@ class Load:
         return answers
 
     async def at_once(self, count: int, seconds: float) -> Answers:
-        """So many always under way: whoever has an answer sends the next."""
+        """So many always at the door: whoever has an answer sends the next, soon after a refusal."""
         answers, loop = Answers(), asyncio.get_running_loop()
         end = loop.time() + seconds
 
         async def go_on() -> None:
             while (now := loop.time()) < end:
-                await self._deliver(answers, now)
+                if await self._deliver(answers, now) == 503:
+                    await asyncio.sleep(IMPATIENCE)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(count):
@@ -80,7 +84,7 @@ class Load:
             connection.close()
         self._idle.clear()
 
-    async def _deliver(self, answers: Answers, due: float) -> None:
+    async def _deliver(self, answers: Answers, due: float) -> int:
         number, loop = next(self._numbers), asyncio.get_running_loop()
         connection = None
         try:
@@ -97,6 +101,7 @@ class Load:
         answers.without_retry_after += status == 503 and not retry_after
         if status == 202:
             answers.accepted.append(number)
+        return status
 
     async def _connection(self) -> "_Connection":
         """The one used last, so that no more are open than are needed."""

@@ -26,8 +26,9 @@ DEADLINE = 4.0
 ON_THE_WAY = 0.5
 MORE_THAN_BARE = 20.0
 GROWTH = 0.05
-WARM_UP = 0.2
-"""Share of the run in which memory may still grow."""
+WARM_UP = 0.5
+"""Share of the run in which memory may still grow: the first death of the broker is behind it, with the many
+connections that it brings, and the second one still to come."""
 PARTITIONS = 6
 
 
@@ -98,8 +99,8 @@ async def soak(door: Door, plan: Plan) -> Result:
         "lost": len(lost),
         "p99 in fair weather, ms": round(answers.p99(storms) * 1e3, 1),
         "p99 of the bare server, ms": None if bare is None else round(bare * 1e3, 1),
-        "slowest, s": round(answers.slowest, 2),
-        "slowest in the crowd, s": round(crowd.slowest, 2),
+        "p99 with all weather, slowest, s": [round(answers.p99(), 2), round(answers.slowest, 2)],
+        "p99 of the crowd, slowest, s": [round(crowd.p99(), 2), round(crowd.slowest, 2)],
         "memory, MiB": memory.figures(),
     }
     slow = [] if bare is None else _slow(answers.p99(storms), bare, answers, crowd, memory)
@@ -127,8 +128,8 @@ def _slow(p99: float, bare: float, answers: Answers, crowd: Answers, memory: "Me
     if p99 > MORE_THAN_BARE * bare:
         slow.append(f"p99 is {p99 / bare:.1f} times that of the bare server")
     for name, each in (("load", answers), ("crowd", crowd)):
-        if each.slowest > DEADLINE + ON_THE_WAY:
-            slow.append(f"an answer took {each.slowest:.1f} s ({name})")
+        if each.p99() > DEADLINE + ON_THE_WAY:
+            slow.append(f"one answer in a hundred took {each.p99():.1f} s or more ({name})")
     if memory.growth > GROWTH:
         slow.append(f"memory grew by {memory.growth:.1%} after the warm-up")
     return slow
