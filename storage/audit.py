@@ -1,4 +1,5 @@
-"""What operators do: on record before it is done, and how it ended once it has. Append-only."""
+"""What operators do: on record before it is done, and how it ended once it has. Append-only, but for
+what an erasure takes out (storage.filters_naming)."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Filters of operators that name a customer: in jobs, and in the audit."""
+"""Filters of operators that name a customer: in jobs, and in the audit, which sees no other change."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple

@@ -18,7 +18,7 @@ audit = Table(
     Column("result_of", Key),
 )
 """What operators do, a row before it is done and another, `result_of` the first, once it has ended; `content`
-is JSON. Append-only."""
+is JSON. Append-only, but for erasures."""
 Index("audit_at", audit.c.at)
 
 erasures = Table(
