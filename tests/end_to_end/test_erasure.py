@@ -1,5 +1,7 @@
 """A customer erased beside a running deployment: replay, backfill and a late delivery bring nothing back."""
 
+import json
+
 import pytest
 
 from tests.end_to_end.processes import Answer, Site
@@ -68,3 +70,20 @@ def test_nothing_comes_back(request: pytest.FixtureRequest, log: str) -> None:
 def test_wrong_use_is_told(site: Site) -> None:
     assert site.ask("erase", "--yes").code == 2
     assert site.ask("erase", "--customer", "x" * 256, "--yes").code == 2
+
+
+def test_a_hostile_id_is_one_customer_and_cannot_write_to_the_terminal(site: Site) -> None:
+    hostile, near = "a\"b'; -- %\u202egnp\\ü", "a\"b'; -- x\u202egnp\\ü"
+    running = site.start("run").wait_ready()
+    bodies = [refused(redemption, "cust_x") for redemption in ("r_hostile", "r_near")]
+    ids = [json.dumps(id).encode() for id in (hostile, near)]
+    Sender(site.url).send([one.replace(b'"cust_x"', id) for one, id in zip(bodies, ids, strict=True)])
+    site.wait_idle()
+    answer = site.ask("erase", "--customer", hostile, "--yes")
+    assert (answer.code, "1 dead letters" in answer.out) == (0, True), answer
+    assert "\u202e" not in answer.out + answer.err
+    assert site.told("erase", "--customer", hostile, "--yes")["customer_id"] == hostile
+    assert "Anna" not in site.ask("export", "--customer", hostile).out
+    assert "Anna" in site.ask("export", "--customer", near).out
+    assert [letter["redemption_id"] for letter in site.told("dead-letters", "list")] == ["r_near"]
+    assert running.stop() == 0
