@@ -15,8 +15,11 @@ install: $(RUNTIME)
 run: $(RUNTIME)
 	@$(BIN)/redemptions run
 
+# Two at a time, a file as a whole, as many tests wait for something; `PROCESSES=0` for a debugger.
+PROCESSES ?= 2
+
 test: $(DEV)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 SEED ?= 1
 MINUTES ?= 10

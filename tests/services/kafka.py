@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -125,7 +126,15 @@ def _missing() -> str | None:
     for tool in ("java", "mvn"):
         if not shutil.which(tool):
             return f"no {tool} found (install Java 17 and Maven, or set KAFKA_BOOTSTRAP_SERVERS)"
-    partial = LIBS.with_name(f"kafka-libs.{os.getpid()}")
+    LIBS.parent.mkdir(exist_ok=True)
+    # One at a time: tests run in several processes, and Maven's own store is made for one.
+    with LIBS.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return None if any(LIBS.glob("kafka_2.13-*.jar")) else _fetch()
+
+
+def _fetch() -> str | None:
+    partial = LIBS.with_suffix(".partial")
     fetched = subprocess.run(
         ["mvn", "-q", "-B", "-f", POM, "dependency:copy-dependencies", f"-DoutputDirectory={partial}"],
         capture_output=True,
@@ -134,9 +143,7 @@ def _missing() -> str | None:
     )
     if fetched.returncode:
         return f"Maven could not fetch Kafka: {fetched.stdout[-500:]}{fetched.stderr[-500:]}"
-    with contextlib.suppress(OSError):  # another test run was quicker
-        partial.rename(LIBS)
-    shutil.rmtree(partial, ignore_errors=True)
+    partial.rename(LIBS)
     return None
 
 
