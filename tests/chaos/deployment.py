@@ -9,6 +9,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from tests.chaos.proxy import Proxy
+from tests.end_to_end.clock import CLOCK, set_ahead
 from tests.end_to_end.nursery import Nursery
 from tests.end_to_end.postgres import OwnPostgres
 from tests.end_to_end.processes import Running, Site, free_port, until
@@ -52,6 +53,13 @@ class Deployment:
             handlers="tests.chaos.outside:Outside",
             OUTSIDE_CALLS=self.calls,
         )
+        self.clocks = {
+            name: directory / f"clock-{name}"
+            for name in (*(f"door-{place}" for place in range(DOORS)), *map(_worker, range(WORKERS)))
+        }
+        """Of each machine: a file with the seconds by which it is ahead."""
+        for clock in self.clocks.values():
+            set_ahead(clock, 0.0)
         self._ports = [free_port() for _ in range(DOORS)]
         self.doors: dict[int, Running] = {}
         self.workers: dict[int, Running] = {}
@@ -71,12 +79,14 @@ class Deployment:
         self.wait_ready()
 
     def start_door(self, place: int) -> None:
-        self.doors[place] = self.site.start("ingress", ingress_port=self._ports[place])
+        clock = {CLOCK: self.clocks[f"door-{place}"]}
+        self.doors[place] = self.site.start("ingress", ingress_port=self._ports[place], **clock)
 
     def start_worker(self, place: int) -> None:
         """Some with a name, so that they take their place again, some without."""
-        name = f"worker-{place}" if place % 2 else None
-        self.workers[place] = self.site.start("worker", instance_id=name)
+        name = _worker(place) if place % 2 else None
+        clock = {CLOCK: self.clocks[_worker(place)]}
+        self.workers[place] = self.site.start("worker", instance_id=name, **clock)
 
     def wait_ready(self) -> None:
         """Raises AssertionError for a process that has ended or does not come back to work."""
@@ -123,6 +133,10 @@ class Deployment:
         self.kafka.kill()
         self.wire.close()
         self.postgres.close()
+
+
+def _worker(place: int) -> str:
+    return f"worker-{place}"
 
 
 def _await_ready(running: Running) -> None:

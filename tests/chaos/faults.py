@@ -10,9 +10,12 @@ from typing import NamedTuple
 from tests.chaos.deployment import LEASE_SECONDS, SESSION_SECONDS, WORKERS, Deployment
 from tests.chaos.outside import Outside
 from tests.chaos.proxy import Weather
+from tests.end_to_end.clock import set_ahead
 from tests.end_to_end.processes import Running
 
 FROZEN_SECONDS = max(SESSION_SECONDS, LEASE_SECONDS) + 3
+JUMPS = (-86_400.0, -90.0, 0.0, 90.0, 7_200.0, 40 * 86_400.0)
+"""Seconds."""
 SLOTS = Outside.concurrency
 ALL_SLOTS = WORKERS * SLOTS
 """Calls whose outcome is unknown when what every worker needs breaks."""
@@ -74,6 +77,15 @@ def worker_frozen(deployment: Deployment, chance: Random) -> Toll:
     time.sleep(FROZEN_SECONDS)
     worker.send(signal.SIGCONT)
     return Toll(SLOTS)
+
+
+def clocks_jump(deployment: Deployment, chance: Random) -> Toll:
+    """Of some machines, ahead or back, and for as long as the run lasts: what is due when, and whose a lease
+    is, the database's clock says."""
+    clocks = list(deployment.clocks.values())
+    for clock in chance.sample(clocks, chance.randint(1, len(clocks))):
+        set_ahead(clock, chance.choice(JUMPS))
+    return Toll()
 
 
 def broker_killed(deployment: Deployment, chance: Random) -> Toll:
@@ -172,6 +184,7 @@ FAULTS: tuple[Fault, ...] = (
     door_killed,
     door_stopped,
     worker_frozen,
+    clocks_jump,
     broker_killed,
     broker_frozen,
     broker_unreachable,

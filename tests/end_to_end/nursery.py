@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tests.end_to_end.arming import Kill, arm
+from tests.end_to_end.clock import CLOCK, follow
 
 LEASE_SECONDS = 2.0
 """Instead of 30: a killed worker's leases must end within a test."""
@@ -137,6 +138,8 @@ def _become(order: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["redemptions", *order["arguments"]]
+    if clock := os.environ.get(CLOCK):
+        follow(Path(clock))
     if order["kill"]:
         arm(Kill(*order["kill"]))
     main()
