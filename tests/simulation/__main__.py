@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.campaign import Tally, campaign, one
-from tests.simulation.world import Result
+from tests.simulation.result import Result
 
 CHUNK = 100
 SHOWN = 10

@@ -18,8 +18,9 @@ from tests.simulation.faults import Weather, some_weather
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.pace import quick
+from tests.simulation.result import Result
 from tests.simulation.template import Template
-from tests.simulation.world import Result, World
+from tests.simulation.world import World
 
 LOGGED = "logged as an error"
 COLLECT_EVERY = 50

@@ -17,6 +17,9 @@ IDLE_IN_TRANSACTION_SECONDS = 1.5
 """How long the server lets a frozen worker sit in its transaction, holding everybody up."""
 MOST_DOOMED_STEPS = 400
 
+JUMPS = (-86_400.0, -60.0, 60.0, 86_400.0)
+"""Of a worker's clock, seconds."""
+
 Fault = Callable[[Any], Awaitable[None]]
 
 
@@ -105,6 +108,19 @@ async def database_out_of_reach(world: Any) -> None:
         world.store.cut.discard(machine)
 
 
+async def clock_jumped(world: Any) -> None:
+    """Of one worker: all that is due when, and whose a lease is, the database's clock says."""
+    if found := _someone(world):
+        found[0].runtime.skew += world.chance.choice(JUMPS)
+
+
+async def database_clock_jumped(world: Any) -> None:
+    """Ahead for as long as may be, and leases end before their time; back by some seconds, for what is due
+    waits so much longer."""
+    world.jumps.append(world.loop.time())
+    world.store_ahead += world.chance.choice((-5.0, 3.0, 10.0, 3600.0, 86_400.0))
+
+
 async def log_away(world: Any) -> None:
     world.log.down = True
     await asyncio.sleep(world.chance.random() * 4)
@@ -153,6 +169,8 @@ FAULTS: dict[Fault, int] = {
     log_away: 2,
     log_out_of_reach: 2,
     restored: 1,
+    clock_jumped: 2,
+    database_clock_jumped: 1,
     one_more_partition: 1,
     replayed: 3,
 }

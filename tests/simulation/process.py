@@ -42,6 +42,7 @@ class Process:
         self._starts = count()
         self.machine: Machine | None = None
         self.progress: Progress | None = None
+        self.runtime: SimulatedRuntime | None = None
         self._stop: asyncio.Event | None = None
         self._life: asyncio.Task[None] | None = None
         self.stopping_since: float | None = None
@@ -75,7 +76,7 @@ class Process:
     def _assembled(self, machine: Machine) -> tuple[Worker, JobRunner]:
         world = self._world
         skew = world.chance.choice((0.0, -MOST_SKEW, MOST_SKEW))
-        runtime = SimulatedRuntime(world.loop, world.chance, skew)
+        self.runtime = runtime = SimulatedRuntime(world.loop, world.chance, skew)
         database = inline_database(world.store)
         outside = world.outside
         handlers = Handlers((Loyalty(), Record(), Sales(outside)), (Caller(outside), Payer(outside)))

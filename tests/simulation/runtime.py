@@ -11,15 +11,16 @@ EPOCH = 1_800_000_000.0
 
 
 class SimulatedRuntime:
-    """`skew`: seconds by which this machine's wall clock is wrong, which must not matter."""
+    """The machine under the product."""
 
     def __init__(self, loop: SimulatedLoop, chance: Random, skew: float = 0.0) -> None:
         self._loop = loop
         self._chance = chance
-        self._skew = skew
+        self.skew = skew
+        """Seconds by which this machine's wall clock is wrong, which must not matter."""
 
     def now(self) -> float:
-        return EPOCH + self._loop.time() + self._skew
+        return EPOCH + self._loop.time() + self.skew
 
     def monotonic(self) -> float:
         return self._loop.time()

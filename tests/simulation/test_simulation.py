@@ -51,7 +51,7 @@ def test_a_seed_gives_the_same_course_of_events_in_every_process() -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("judge", ["judgement", "watching", "load"])
+@pytest.mark.parametrize("judge", ["judgement", "judgement_of_calls", "watching", "load"])
 def test_who_judges_shares_no_code_with_the_product(judge: str) -> None:
     source = (ROOT / "tests" / "simulation" / f"{judge}.py").read_text()
     assert not {module.split(".")[0] for module in imported_modules(source)} & {*PRODUCT}

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from tests.consumer.scripted import TOPIC
 from tests.simulation.load import Told
 from tests.simulation.loop import Machine
-from tests.simulation.runtime import EPOCH
 
 KINDS = {0: "succeeded", 1: "rolled_back", 2: "failed", 9: "dead-letter"}
 NUMBERS = {kind: number for number, kind in KINDS.items()}
@@ -97,7 +96,7 @@ class Watcher:
     def _watch_leases(self, machine: Machine) -> None:
         """Only who leased an effect says how it went, and nobody else leases it before its time is up."""
         before, self._leases = self._leases, {}
-        now = int((EPOCH + self._world.loop.time()) * 1000)
+        now = int(self._world.store_time() * 1000)
         for *parts, number, until in self._world.store.ask(LEASED):
             key = tuple(parts)
             was = before.pop(key, None)

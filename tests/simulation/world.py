@@ -1,12 +1,11 @@
 """One schedule: a world made from a seed, hurt for some simulated seconds, healed, run to rest and judged."""
 
 import asyncio
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from events.failures import Unavailable
 from handlers.loyalty.policy import STANDARD
@@ -25,6 +24,7 @@ from tests.simulation.load import load
 from tests.simulation.loop import Circling, Machine, SimulatedLoop, pause, run
 from tests.simulation.outside import Outside, the_fates
 from tests.simulation.process import STOP_SECONDS, Process
+from tests.simulation.result import Result
 from tests.simulation.runtime import EPOCH
 from tests.simulation.store import Ills, Store
 from tests.simulation.template import Template
@@ -33,23 +33,6 @@ from tests.simulation.watching import Watcher
 REST_SECONDS = 120.0
 """Within these a healed world comes to rest, or something hangs."""
 LOOK_SECONDS = 0.5
-
-
-class Result(NamedTuple):
-    seed: int
-    wrong: list[str]
-    faults: Counter[str]
-    records: int
-    calls: int
-    steps: int
-    seconds: float
-    """Simulated."""
-    trace: list[tuple[Any, ...]]
-
-    @property
-    def digest(self) -> str:
-        """The same for the same course of events."""
-        return hashlib.sha256("\n".join(map(str, self.trace)).encode()).hexdigest()[:16]
 
 
 class Broken(Exception):
@@ -70,7 +53,11 @@ class World:
         self.counted = Counter[str]()
         self.troubles: list[tuple[Machine | None, float, float]] = []
         """Who was out of touch, from when, for how many seconds; None: everybody."""
-        self.store = Store(template.emptied(), chance, lambda: EPOCH + self.loop.time())
+        self.store_ahead = 0.0
+        """Seconds by which the database's clock has jumped."""
+        self.jumps: list[float] = []
+        """When it did."""
+        self.store = Store(template.emptied(), chance, self.store_time)
         self.log = SimulatedLog(chance, chance.choice((1, 2, 3)))
         self.group = Group(self.log, self.loop, chance)
         self.outside = Outside(chance, self.loop.time, self.kill)
@@ -85,6 +72,10 @@ class World:
             part.trace = self.trace
         self.loop.on_doom = self.kill
         self._healing = False
+
+    def store_time(self) -> float:
+        """What the database's clock says."""
+        return EPOCH + self.loop.time() + self.store_ahead
 
     def trace(self, *told: Any) -> None:
         self.told.append((round(self.loop.time(), 4), *told))
