@@ -109,9 +109,11 @@ async def test_an_outage_uses_up_no_tries_and_ends_in_full_delivery(
     async with bench.running():
         await until(is_open(bench))
         await until(lambda: phone.running.total() == 0)
-        before = len(phone.calls)
-        # Far more calls than all tries that there are: each probe is one.
+        tries = "SELECT sum(attempts) FROM effects WHERE state = 1 AND leased_until IS NULL"
+        before, counted = len(phone.calls), await bench.scalar(tries)
+        # Each probe is a call, and none is a try.
         await until(lambda: len(phone.calls) >= before + 30)
+        assert await bench.scalar(tries) <= counted + phone.retry.attempts
         assert bench.metric("breaker_open", dependency="caller") == 1
         assert await bench.letters() == []
         assert not log.lag
@@ -123,6 +125,21 @@ async def test_an_outage_uses_up_no_tries_and_ends_in_full_delivery(
     assert [states["caller", f"r_{n}", 0][0] for n in range(1, 51)] == [State.DONE] * 50
     assert await bench.letters() == []
     assert await bench.scalar("SELECT count(*) FROM bundles") == 0
+
+
+async def test_the_only_effect_there_is_does_not_die_of_an_outage(
+    database: Database, log: ScriptedLog, phone: Phone
+) -> None:
+    """Its tries are used up before ten calls are made, and nobody else is answered."""
+    bench = Bench(database, log, caller=phone)
+    await sell(log, 1)
+    async with bench.running():
+        await until(is_open(bench))
+        await until(lambda: len(phone.calls) > 5)
+        phone.away = False
+        await bench.until_idle()
+    assert (await bench.effects())["caller", "r_1", 0][0] == State.DONE
+    assert await bench.letters() == []
 
 
 async def test_while_it_is_open_one_call_at_a_time_is_made_by_all_workers_together(
