@@ -1,6 +1,7 @@
 """Owns what operators ask of Kafka: the topics and their limits, and how far each group is behind."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
@@ -13,6 +14,9 @@ from broker.kafka_connection import GREET_SECONDS, KafkaConnection, failure_of, 
 from broker.topics import Topics
 from events.failures import Misconfigured
 
+log = logging.getLogger(__name__)
+
+ROOM = "max.message.bytes"
 ANSWER_SECONDS = 20.0
 RETRY_SECONDS = 0.3
 SET_ON_TOPIC = 1
@@ -58,6 +62,22 @@ class KafkaAdmin:
                     wrong.append(f"topic {topic}: {name} is {configs[0].get(name)}, needs at least {wanted}")
         return wrong
 
+    async def require_room(self) -> None:
+        """Raises Misconfigured if a topic takes only smaller records than we accept: such a one would be sent
+        to us again and again, and never be stored. Without the right to look it is left to `doctor`."""
+        for topic in self._topics.names:
+            try:
+                configs = await self._ask(partial(self._configs, topic))
+            except Misconfigured as refused:
+                log.warning("the limits of the topic %s cannot be checked: %s", topic, refused)
+                continue
+            given, wanted = (configs or ({}, {}))[0].get(ROOM), str(self._topics.record_limit)
+            if configs is not None and _smaller(given, wanted):
+                raise Misconfigured(
+                    "topic_limit",
+                    f"Topic {topic}: {ROOM} is {given}, needs {wanted}: run `redemptions topics ensure`",
+                )
+
     async def lag(self, groups: Iterable[str] | None = None) -> dict[str, int]:
         """None: the groups that ever committed to the events topic."""
         await self.ping()
@@ -85,7 +105,7 @@ class KafkaAdmin:
 
     def _wanted(self, topic: str) -> Configs:
         """The limits a topic needs. Dead letters stay for as long as the broker likes."""
-        wanted = {"max.message.bytes": str(self._topics.record_limit)}
+        wanted = {ROOM: str(self._topics.record_limit)}
         if topic == self._topics.events:
             wanted["retention.ms"] = str(self._topics.retention_ms)
         return wanted

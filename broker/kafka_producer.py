@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
 
+from broker.kafka_admin import KafkaAdmin
 from broker.kafka_connection import GREET_SECONDS, KafkaConnection, failure_of, greet
 from broker.protocols import Headers, TooLarge
 from broker.topics import Topics
@@ -39,8 +40,14 @@ class KafkaProducer:
         self._stopped = False
 
     async def start(self) -> None:
-        """Raises Unavailable (no answer, or a topic is missing) or Misconfigured (refused)."""
+        """Raises Unavailable (no answer, or a topic is missing) or Misconfigured (refused, or a topic that
+        takes only smaller records)."""
         await greet(self._connection, self._topics.names)
+        admin = KafkaAdmin(self._connection, self._topics)
+        try:
+            await admin.require_room()
+        finally:
+            await admin.close()
         await self._ready_client()
 
     async def append(

@@ -22,7 +22,6 @@ from broker.kafka_consumer import KafkaConsumer
 from broker.kafka_membership import MemberSettings
 from broker.kafka_producer import KafkaProducer
 from broker.protocols import Fenced, Record, TooLarge
-from broker.topics import Topics
 from events.failures import Misconfigured, Unavailable
 from events.runtime import SystemRuntime
 from tests.broker.conftest import Clients
@@ -368,13 +367,11 @@ async def test_a_newer_process_with_the_same_instance_id_takes_over(shared: Clie
 
 
 async def test_the_broker_finding_a_record_too_large_does_not_stop_the_producer(kafka: str) -> None:
-    async with on(kafka, max_body_bytes=1024) as clients:
+    async with on(kafka, max_body_bytes=1_000_000) as clients:
         assert isinstance(clients.log, KafkaLog)
-        generous = Topics(
-            events=clients.topics.events, dead_letters=clients.topics.dead_letters, max_body_bytes=1_000_000
-        )
-        producer = KafkaProducer(clients.log.connection, generous)
+        producer = KafkaProducer(clients.log.connection, clients.topics)
         await producer.start()
+        await set_limit(clients.log, 1000)
         noise = b"".join(hash((n, "noise")).to_bytes(8, "big", signed=True) for n in range(40_000))
         for _ in range(2):
             with pytest.raises(TooLarge):
@@ -403,6 +400,38 @@ async def test_limits_are_raised_and_other_settings_of_the_topic_kept(kafka: str
     assert held["retention.ms"] == str(log.topics.retention_ms)
     await admin.close()
     await foreign.close()
+
+
+async def set_limit(log: KafkaLog, limit: int) -> None:
+    """As an operator might, by hand; returns once it holds."""
+    admin = AIOKafkaAdminClient(**log.connection.options())
+    await admin.start()
+    events = log.topics.events
+    limited = ConfigResource(ConfigResourceType.TOPIC, events, configs={"max.message.bytes": str(limit)})
+    await admin.alter_configs([limited])
+
+    async def holds() -> bool:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, events)])
+        return ("max.message.bytes", str(limit)) in [entry[:2] for entry in answer.resources[0][4]]
+
+    async with asyncio.timeout(30):
+        while not await holds():  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.05)
+    await admin.close()
+
+
+async def test_a_start_against_a_topic_with_too_small_a_limit_is_refused(kafka: str) -> None:
+    async with on(kafka) as clients:
+        assert isinstance(clients.log, KafkaLog)
+        await set_limit(clients.log, 1000)
+        producer = KafkaProducer(clients.log.connection, clients.topics)
+        with pytest.raises(Misconfigured, match=r"max\.message\.bytes is 1000, .*topics ensure"):
+            await producer.start()
+        admin = clients.log.admin()
+        await admin.ensure_topics()
+        await admin.close()
+        await producer.start()
+        await producer.stop()
 
 
 async def test_nobody_at_the_port_is_unavailable(free_port: int) -> None:
