@@ -33,7 +33,7 @@ class NoLog:
 async def stand(port: int) -> None:
     settings = IngressSettings(topic="none", secrets=lambda: {"default": (SECRET,)})
     app = Ingress(settings, NoLog(), IngressMetrics(CollectorRegistry()), SystemRuntime())
-    async with serve(app, "127.0.0.1", port):
+    async with serve(app, "127.0.0.1", port, gate=app.gate):
         await asyncio.Event().wait()
 
 

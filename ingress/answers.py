@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 
 ACCEPTED = JSONResponse({"status": "accepted"}, 202)
 
+AT_ONCE = "too many requests at once"
 RETRY_AFTER = 5.0
 """Seconds, when the log does not say how long it will be away. The sender has a ladder of its own."""
 

@@ -16,6 +16,7 @@ from ingress.admission import Admission, Network
 from ingress.answers import ACCEPTED, encoded, later, not_authentic, not_found, post_only, refusal
 from ingress.appending import Appending
 from ingress.bodies import Bodies
+from ingress.gate import Gate
 from ingress.metrics import IngressMetrics
 from ingress.record import content_of, record_headers
 
@@ -33,9 +34,9 @@ class IngressSettings(Struct, frozen=True, kw_only=True):
     """The live secrets by tenant; asked for each request, so that rotation needs no restart."""
     max_body_bytes: int = 2 * 1024 * 1024
     append_deadline: float = 4.0
-    """Seconds the log has to confirm. The sender itself waits for 10."""
+    """Seconds the log has to confirm what has come. The sender itself waits for 10."""
     max_waiting: int = 512
-    """Requests that may wait for the log; more are sent away at once."""
+    """Requests that may wait for a log that keeps up; more are sent away at once."""
     max_held_bytes: int = 256 * 1024 * 1024
     """All bodies in memory together, those still arriving included."""
     allowed_networks: tuple[Network, ...] = ()
@@ -57,15 +58,15 @@ class Ingress:
             settings.allowed_networks, settings.trusted_proxies, settings.rate_limit, runtime
         )
         self._bodies = Bodies(each=settings.max_body_bytes, together=settings.max_held_bytes)
-        self._log = Appending(
-            producer, metrics, runtime, deadline=settings.append_deadline, at_once=settings.max_waiting
-        )
+        self.gate = Gate(runtime, settings.max_waiting)
+        metrics.room.set_function(lambda: self.gate.room)
+        self._log = Appending(producer, metrics, runtime, self.gate, deadline=settings.append_deadline)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request, since = Request(scope, receive), self.gate.look_at(scope.get("state", {}))
         answer = ACCEPTED
         try:
-            await self._take(request)
+            await self._take(request, since)
         except ClientDisconnect:
             self._metrics.requests.labels(SENDER_LEFT).inc()
             return
@@ -77,7 +78,7 @@ class Ingress:
         self._metrics.requests.labels(answer.status_code).inc()
         await answer(scope, receive, send)
 
-    async def _take(self, request: Request) -> None:
+    async def _take(self, request: Request, since: float) -> None:
         """The order of these checks is part of what users rely on."""
         self._admission.check(request)
         tenant = _tenant_of(request)
@@ -88,7 +89,7 @@ class Ingress:
         self._bodies.check_declared(request)
         async with self._bodies.of(request) as body:
             self._verify(request, tenant, body)
-            await self._append(request, tenant, body)
+            await self._append(request, tenant, body, since)
 
     def _verify(self, request: Request, tenant: str, body: bytes) -> None:
         # Blanks around a header's value are no part of it, but the parser leaves those behind it.
@@ -101,10 +102,10 @@ class Ingress:
         self._metrics.count_match(tenant, slot, self._runtime.now())
         self._metrics.body_bytes.observe(len(body))
 
-    async def _append(self, request: Request, tenant: str, body: bytes) -> None:
+    async def _append(self, request: Request, tenant: str, body: bytes, since: float) -> None:
         content = content_of(body, tenant)
         headers = record_headers(tenant, request.headers.raw, self._runtime)
-        await self._log.append(self._settings.topic, body, content.key, headers)
+        await self._log.append(self._settings.topic, body, content.key, headers, since)
         self._metrics.events.labels(self._metrics.types.label(content.type)).inc()
         self._metrics.last_accepted.set(self._runtime.now())
 

@@ -1,4 +1,4 @@
-"""Waiting for the log on behalf of requests: so many at once, each for so long."""
+"""Waiting for the log on behalf of requests: as many as the gate lets in, each for so long."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 from broker.protocols import Headers, Producer, TooLarge
 from events.failures import Unavailable
 from events.runtime import Runtime
-from ingress.answers import later, too_large
+from ingress.answers import AT_ONCE, later, too_large
+from ingress.gate import Gate
 from ingress.metrics import IngressMetrics
 
 log = structlog.get_logger(__name__)
@@ -18,24 +19,27 @@ log = structlog.get_logger(__name__)
 
 class Appending:
     def __init__(
-        self, producer: Producer, metrics: IngressMetrics, runtime: Runtime, *, deadline: float, at_once: int
+        self, producer: Producer, metrics: IngressMetrics, runtime: Runtime, gate: Gate, *, deadline: float
     ) -> None:
-        """`deadline`: seconds the log has to confirm; `at_once`: requests that may wait for it."""
+        """`deadline`: seconds from when a request is whole to when the log has confirmed it."""
         self._producer = producer
         self._metrics = metrics
         self._runtime = runtime
         self._deadline = deadline
-        self._free = at_once
+        self._gate = gate
         self._log_answers = True
 
-    async def append(self, topic: str, body: bytes, key: bytes | None, headers: Headers) -> None:
-        """Returns once the record is durable; else raises the answer to give.
+    async def append(
+        self, topic: str, body: bytes, key: bytes | None, headers: Headers, since: float
+    ) -> None:
+        """Returns once the record is durable; else raises the answer to give. `since`: when the
+        request was whole.
 
         After a 503 the record may have landed all the same: the sender repeats it, and dedup covers it.
         """
         with self._waiting():
             try:
-                async with asyncio.timeout(self._deadline):
+                async with asyncio.timeout(self._deadline - self._age(since)):
                     await self._producer.append(topic, body, key=key, headers=headers)
             except TooLarge:
                 raise too_large() from None
@@ -43,22 +47,24 @@ class Appending:
                 raise self._unavailable("no answer in time") from None
             except Unavailable as failure:
                 raise self._unavailable(failure.reason, failure.retry_after) from None
+        self._gate.confirmed(since)
         if not self._log_answers:
             self._log_answers = True
             log.info("log_answers_again")
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        if self._free <= 0:
-            raise later("too many requests at once")
-        self._free -= 1
-        try:
+        with self._gate.place() as has_place:
+            if not has_place:
+                raise later(AT_ONCE)
             with self._metrics.waiting.track_inprogress(), self._metrics.append_seconds.time():
                 yield
-        finally:
-            self._free += 1
+
+    def _age(self, since: float) -> float:
+        return self._runtime.monotonic() - since
 
     def _unavailable(self, reason: str, retry_after: float | None = None) -> HTTPException:
+        self._gate.failed()
         if self._log_answers:  # Once per outage, not once per request of it.
             self._log_answers = False
             log.warning("log_does_not_answer", reason=reason)

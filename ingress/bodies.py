@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from ingress.answers import later, too_large
+from ingress.answers import AT_ONCE, later, too_large
 
 
 class Bodies:
@@ -31,7 +31,7 @@ class Bodies:
                 if size > self._each:
                     raise too_large()
                 if self._room < 0:
-                    raise later("too many requests at once")
+                    raise later(AT_ONCE)
             yield b"".join(chunks)
         finally:
             self._room += size

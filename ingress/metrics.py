@@ -70,6 +70,11 @@ class IngressMetrics:
             "Requests that wait for the log to confirm",
             registry=registry,
         )
+        self.room = Gauge(
+            "redemptions_ingress_room",
+            "Requests that may wait for the log now: fewer while it is slow, few while it does not answer",
+            registry=registry,
+        )
         self.append_seconds = Histogram(
             "redemptions_ingress_append_seconds",
             "Seconds until the log confirmed, gave up, or the time was over",

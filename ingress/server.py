@@ -13,10 +13,17 @@ from starlette.types import ASGIApp
 
 from events.failures import Misconfigured
 from ingress.connection import BoundedConnection, ConnectionLimits
+from ingress.gate import Gate
+from ingress.gated_connection import GatedConnection
 
 _BACKLOG = 2048
+_ACCEPTORS = 32
+"""Handles on the listening socket. uvloop takes one connection from each in a round (libuv #3696): with
+a single one the last of a thousand that come to a busy door waits for a thousand of them."""
 _LONGEST_STOP = 15
 _OPEN_FILES = 65_536
+
+Connections = Callable[..., BoundedConnection]
 
 
 class _Server(uvicorn.Server):
@@ -32,19 +39,27 @@ async def serve(
     port: int,
     *,
     limits: ConnectionLimits | None = None,
+    gate: Gate | None = None,
     on_fault: Callable[[int], None] = lambda status: None,
 ) -> AsyncIterator[int]:
     """Serves until the block ends, then lets the requests under way finish. Yields the port that is bound.
 
-    `port` 0: a free one. `on_fault`: told the status of each answer given without asking the app (400, 408,
-    431). Raises Misconfigured when the address cannot be had.
+    `port` 0: a free one. `gate`: of the app, if it has one. `on_fault`: told the status of each answer given
+    without asking the app (400, 408, 431, and 503 when the gate is shut). Raises Misconfigured when the
+    address cannot be had.
     """
     limits = limits or ConnectionLimits()
+    connection: Connections = (
+        partial(BoundedConnection, limits=limits, on_fault=on_fault)
+        if gate is None
+        else partial(GatedConnection, limits=limits, on_fault=on_fault, gate=gate)
+    )
     _allow_many_connections()
     listener = _listener(host, port)
-    server = _Server(_config(app, limits, on_fault))
+    others = [listener.dup() for _ in range(_ACCEPTORS - 1)]
+    server = _Server(_config(app, limits, connection))
     bound: int = listener.getsockname()[1]
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http on {host}:{bound}")
+    serving = asyncio.create_task(server.serve(sockets=[listener, *others]), name=f"http on {host}:{bound}")
     try:
         yield bound
     finally:
@@ -52,10 +67,10 @@ async def serve(
         await serving
 
 
-def _config(app: ASGIApp, limits: ConnectionLimits, on_fault: Callable[[int], None]) -> uvicorn.Config:
+def _config(app: ASGIApp, limits: ConnectionLimits, connection: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=partial(BoundedConnection, limits=limits, on_fault=on_fault),  # type: ignore[arg-type]
+        http=connection,  # type: ignore[arg-type]
         interface="asgi3",
         ws="none",
         lifespan="off",

@@ -3,19 +3,19 @@
 import asyncio
 from typing import Any
 
-from ingress.connection import BoundedConnection
+from ingress.gated_connection import GatedConnection
 
 NEVER = 3600.0
 
 
 class Connections:
-    """Those that a server has taken, in their order; made in the place of BoundedConnection."""
+    """Those that a server has taken, in their order; made in the place of GatedConnection."""
 
     def __init__(self) -> None:
         self._all: list[_ByHand] = []
         self._taken = asyncio.Event()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> BoundedConnection:
+    def __call__(self, *args: Any, **kwargs: Any) -> GatedConnection:
         self._all.append(_ByHand(*args, **kwargs))
         self._taken.set()
         return self._all[-1]
@@ -30,12 +30,17 @@ class Connections:
         await self._arrived(after)
         return self._all[0].begun
 
+    def listen_again(self) -> None:
+        """To all that were turned away."""
+        for connection in self._all:
+            connection.end_rest()
+
     async def _arrived(self, count: int) -> None:
         await self._taken.wait()
         await self._all[0].arrived(count)
 
 
-class _ByHand(BoundedConnection):
+class _ByHand(GatedConnection):
     begun = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,6 +65,11 @@ class _ByHand(BoundedConnection):
         self._deadline.cancel()
         self._expire()
         return True
+
+    def end_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._listen_again()
 
     def _start_deadline(self, seconds: float) -> None:
         self.begun += 1

@@ -7,6 +7,7 @@ import pytest
 from broker.protocols import TooLarge
 from events.failures import Misconfigured, Unavailable
 from tests.events.payloads import a_success, body
+from tests.ingress.by_hand import NEVER
 from tests.ingress.conftest import Door, Doors
 from tests.ingress.http import post
 
@@ -48,7 +49,7 @@ async def test_a_log_that_does_not_confirm_in_time_is_503(doors: Doors) -> None:
 
 
 async def test_more_requests_than_may_wait_are_sent_away_at_once(doors: Doors) -> None:
-    door = await doors(max_waiting=2)
+    door = await doors(max_waiting=2, append_deadline=NEVER)
     door.log.open.clear()
     async with asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(door.ask(post(BODY))) for _ in range(2)]

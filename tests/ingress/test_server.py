@@ -70,3 +70,21 @@ async def test_a_peer_that_does_not_read_its_answer_does_not_keep_the_server(
         await peer.first_byte()
     await peer.close()
     assert caplog.records == []  # uvicorn complains when it has to give up waiting
+
+
+async def test_many_that_come_to_a_busy_door_are_taken_in_few_rounds_of_the_loop() -> None:
+    """Taken in one by one, the last of them would wait for as many rounds as there are connections."""
+    count, rounds, loop = 200, 0, asyncio.get_running_loop()
+    async with serve(an_ingress(FakeLog()), "127.0.0.1", 0) as port:
+        peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+        for peer in peers:
+            peer.sendall(b"nonsense\r\n\r\n")
+            peer.setblocking(False)
+        answered = asyncio.gather(*(loop.sock_recv(peer, 1) for peer in peers))
+        while not answered.done():
+            rounds += 1
+            await asyncio.sleep(0)
+        for peer in peers:
+            peer.close()
+    assert set(answered.result()) == {b"H"}
+    assert rounds < count / 2

@@ -1,0 +1,91 @@
+"""How many requests may wait for the log: as many as it confirms in good time, few while it confirms none."""
+
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from events.runtime import Runtime
+
+FEW = 16
+"""May wait for a log that does not answer: one of them will be the first to hear from it again."""
+PATIENCE = 1.0
+"""Seconds. What waits longer stands in a line that is too long; the sender's own patience is ten of them."""
+_WHOLE_SINCE = "whole_since"
+
+
+class Gate:
+    """Refusing late costs as much as accepting: the signature is checked, the body read, and the log may keep
+    it although its sender is told to come again. So whether there is room is asked as soon as a request is
+    whole, before anything else is done for it.
+
+    The room follows the log: one more for each record that is confirmed in good time, half as many for a
+    second in which one was late or failed. It is `at_once` at most.
+    """
+
+    def __init__(self, runtime: Runtime, at_once: int) -> None:
+        self._clock = runtime.monotonic
+        self._at_once = at_once
+        self._most = at_once
+        self._coming = 0  # whole, and not looked at yet
+        self._waiting = 0
+        self._log_fails = False
+        self._moved = self._clock()  # when the log last confirmed a record, or had none to confirm
+        self._halved = self._moved
+
+    @property
+    def room(self) -> int:
+        """Requests that may wait for the log, those that do so included."""
+        # One partition may be stuck while the others go on, so how long the first has waited does not count.
+        silent = self._clock() - self._moved > PATIENCE
+        return min(self._most, FEW) if silent and (self._waiting or self._log_fails) else self._most
+
+    @property
+    def is_shut(self) -> bool:
+        return self._coming >= self._at_once or self._waiting >= self.room
+
+    def announce(self, state: MutableMapping[str, Any]) -> None:
+        """The request of this ASGI state is whole; `look_at` will follow."""
+        state[_WHOLE_SINCE] = self._clock()
+        self._coming += 1
+
+    def look_at(self, state: MutableMapping[str, Any]) -> float:
+        """Since when the request has been whole, by the monotonic clock; now, if nobody has announced it."""
+        since: float | None = state.pop(_WHOLE_SINCE, None)
+        if since is None:
+            return self._clock()
+        self._coming -= 1
+        return since
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Whether there was one; held until the block ends."""
+        if self._waiting >= self.room:
+            yield False
+            return
+        if not self._waiting and not self._log_fails:
+            self._moved = self._clock()
+        self._waiting += 1
+        try:
+            yield True
+        finally:
+            self._waiting -= 1
+
+    def confirmed(self, since: float) -> None:
+        """The log has a record whose request has been whole since then."""
+        self._moved = self._clock()
+        self._log_fails = False
+        if self._moved - since > PATIENCE:
+            self._halve()
+        else:
+            self._most = min(self._at_once, self._most + 1)
+
+    def failed(self) -> None:
+        """The log did not take a record, or not in time."""
+        self._log_fails = True
+        self._halve()
+
+    def _halve(self) -> None:
+        # What waits now came in together: all of it tells of the same shortage.
+        if self._clock() - self._halved > PATIENCE:
+            self._halved = self._clock()
+            self._most = max(min(FEW, self._at_once), min(self._most, self._waiting) // 2)
