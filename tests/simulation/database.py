@@ -2,9 +2,9 @@
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +37,7 @@ class InlineConnection:
         except sqlite3.Error as error:
             # As SQLAlchemy and storage.errors.name_failures do for each statement.
             raise failure_of(error) or DBAPIError.instance(sql, None, error, sqlite3.Error) from error
-        return Answer(tuple(column[0] for column in columns or ()), rows)
+        return Answer(columns, rows)
 
     @asynccontextmanager
     async def stream(self, statement: Any, parameters: Any) -> AsyncIterator[AsyncIterator[Any]]:
@@ -64,12 +64,24 @@ class InlineConnection:
     async def execution_options(self, **_: Any) -> None:
         """Which BEGIN it is makes no difference where one transaction runs at a time."""
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[None]:
+    def begin(self) -> "Begun":
+        return Begun(self._store, self._session)
+
+
+class Begun:
+    """A transaction that is open while it is entered. No generator: thousands are entered in a schedule."""
+
+    def __init__(self, store: Store, session: Session) -> None:
+        self._store = store
+        self._session = session
+
+    async def __aenter__(self) -> None:
         await self._store.begin(self._session)
+
+    async def __aexit__(self, kind: Any, *_: object) -> None:
         try:
-            yield
-            await self._store.commit(self._session)
+            if kind is None:
+                await self._store.commit(self._session)
         finally:
             self._store.end(self._session)
 
@@ -77,28 +89,29 @@ class InlineConnection:
 class Answer:
     """A statement's rows."""
 
-    def __init__(self, columns: tuple[str, ...], rows: list[Any]) -> None:
+    __slots__ = ("_columns", "_rows", "returns_rows")
+
+    def __init__(self, columns: Any, rows: list[Any]) -> None:
+        """`columns`: as the driver describes them; None for a statement that returns no rows."""
+        self.returns_rows = columns is not None
         self._columns = columns
         self._rows = rows
 
-    @property
-    def returns_rows(self) -> bool:
-        return bool(self._columns)
-
     def all(self) -> list[Any]:
-        return list(map(row_of(self._columns)._make, self._rows))
+        return list(map(maker_of(self._columns), self._rows)) if self._rows else []
 
 
 @cache
-def row_of(columns: tuple[str, ...]) -> Any:
-    """The class of a statement's rows, which can do what SQLAlchemy's can."""
+def maker_of(columns: Any) -> Callable[[tuple[Any, ...]], Any]:
+    """What makes a tuple a statement's row, which can do what SQLAlchemy's can."""
+    names = tuple(column[0] for column in columns)
 
-    class Row(namedtuple("Columns", columns, rename=True)):  # type: ignore[misc]
+    class Row(namedtuple("Columns", names, rename=True)):  # type: ignore[misc]
         @property
         def _mapping(self) -> dict[str, Any]:
-            return dict(zip(columns, self, strict=True))
+            return dict(zip(names, self, strict=True))
 
-    return Row
+    return partial(tuple.__new__, Row)
 
 
 class InlineEngine:
@@ -109,14 +122,25 @@ class InlineEngine:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[InlineConnection]:
-        yield InlineConnection(self._store, Session())
+    def connect(self) -> "Connected":
+        return Connected(self._store)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[InlineConnection]:
         async with self.connect() as connection, connection.begin():
             yield connection
+
+
+class Connected:
+    """A connection while it is entered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __aenter__(self) -> InlineConnection:
+        return InlineConnection(self._store, Session())
+
+    async def __aexit__(self, *_: object) -> None: ...
 
 
 def inline_database(store: Store) -> Database:

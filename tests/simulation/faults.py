@@ -110,7 +110,7 @@ async def database_out_of_reach(world: Any) -> None:
 
 async def clock_jumped(world: Any) -> None:
     """Of one worker: all that is due when, and whose a lease is, the database's clock says."""
-    if found := _someone(world):
+    if (found := _someone(world)) and found[0].runtime:
         found[0].runtime.skew += world.chance.choice(JUMPS)
 
 
@@ -177,6 +177,10 @@ FAULTS: dict[Fault, int] = {
 """With how often each is drawn."""
 
 
+OURS = ("sales", "caller", "payer")
+TEAMS = (OURS, OURS, ("sales", "caller"), ("sales", "payer"), ("sales",), ("caller", "payer"), ("caller",))
+
+
 class Weather(NamedTuple):
     """What a schedule has to go through."""
 
@@ -190,6 +194,8 @@ class Weather(NamedTuple):
     """How often one takes long, which is no fault."""
     misfortune: float = 1.0
     """How many times as many events as mostly are unfit for some handler."""
+    handlers: tuple[str, ...] = OURS
+    """Which of the merchant's the workers run, beside the ledger: fewer leave time for more schedules."""
 
 
 ESTRANGED = 0.1
@@ -200,19 +206,24 @@ only two that believe in the same lease can break."""
 def some_weather(chance: Random) -> Weather:
     if chance.random() < ESTRANGED:
         return estranged(chance)
+    handlers = chance.choice(TEAMS)
     kinds = chance.choices(list(FAULTS), list(FAULTS.values()), k=chance.randint(1, 3))
     faults = chance.choices(kinds, k=chance.randint(1, 5))
     slow, misfortune = chance.choice((0.0, 0.05, 0.5)), chance.choice((0.5, 1.0, 1.0, 3.0))
     if chance.random() < 0.3:
-        return Weather(_timed(chance, faults), Ills(), BrokerIlls(), 0.1, slow, misfortune)
+        return Weather(_timed(chance, faults), Ills(), BrokerIlls(), 0.1, slow, misfortune, handlers)
     share = chance.choice((0.003, 0.01, 0.03))
     store = Ills(share, share, share * 2, share * 5)
     log = BrokerIlls(share * 2, share * 2, share * 2)
-    return Weather(_timed(chance, faults), store, log, chance.choice((0.05, 0.3)), slow, misfortune)
+    trouble = chance.choice((0.05, 0.3))
+    return Weather(_timed(chance, faults), store, log, trouble, slow, misfortune, handlers)
 
 
 def estranged(chance: Random) -> Weather:
-    return Weather(_timed(chance, [database_out_of_reach] * 3), Ills(), BrokerIlls(), 0.1, 0.6)
+    handlers = ("caller", "payer")
+    return Weather(
+        _timed(chance, [database_out_of_reach] * 3), Ills(), BrokerIlls(), 0.1, 0.6, handlers=handlers
+    )
 
 
 def antiquated(chance: Random) -> Weather:

@@ -80,7 +80,7 @@ class Judge:
         """One row for each event that was not refused: neither lost nor twice."""
         bad = self._fates.unfit_sale | self._fates.unwanted_sale
         found = Counter(self._world.store.ask("SELECT redemption_id, kind FROM sales"))
-        for redemption, kind in self._events:
+        for redemption, kind in self._events if "sales" in self._world.weather.handlers else ():
             state, generation = self._effects.get(("sales", redemption, kind), UNKNOWN)
             due, times = int(state == DONE), found.pop((redemption, kind), 0)
             if times != due:

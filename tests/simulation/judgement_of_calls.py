@@ -44,7 +44,8 @@ class CallJudge:
         calls: dict[str, list[Call]] = defaultdict(list)
         for call in self._world.outside.calls:
             calls[call.key].append(call)
-        for name in CALLERS:
+        active = [name for name in CALLERS if name in self._world.weather.handlers]
+        for name in active:
             for redemption, kind in self._events:
                 made = calls.get(f"{name}:default:{kind}:{redemption}", [])
                 fate = self._effects.get((name, redemption, kind), UNKNOWN)
@@ -53,7 +54,8 @@ class CallJudge:
                 yield from self._repeats(made, fate.generation)
         for redemption, kind in self._events:
             one, other = (calls.pop(f"{name}:default:{kind}:{redemption}", []) for name in CALLERS)
-            yield from self._in_turn(one, other)
+            if "caller" in active:
+                yield from self._in_turn(one, other)
             yield from self._careful(
                 other, self._effects.get(("payer", redemption, kind), UNKNOWN).generation
             )

@@ -146,16 +146,26 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             task.cancel()
 
     def _run_once(self) -> None:
+        queue, disorder, chance = self._queue, self._disorder, self._chance
         while not self._stopping:  # type: ignore[attr-defined]
-            ready = self._next()
-            if not ready.cancelled_:
-                self._step(ready)
+            while not queue:
+                self._pass_time()
+            if disorder and len(queue) > 1 and chance.random() < disorder:
+                place = chance.randrange(len(queue))
+                ready = queue[place]
+                del queue[place]
+            else:
+                ready = queue.popleft()
+            if ready.cancelled_:
+                continue
+            machine = ready.context.get(CURRENT, WORLD)
+            if machine.frozen:
+                machine.held.append(ready)
+                continue
+            self._count(machine)
+            ready.context.run(ready.callback, *ready.args)
 
-    def _step(self, ready: Ready) -> None:
-        machine = ready.context.get(CURRENT, WORLD)
-        if machine.frozen:
-            machine.held.append(ready)
-            return
+    def _count(self, machine: Machine) -> None:
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise Circling(f"{MOST_STEPS} steps, and it is {self._now:.1f} s")
@@ -164,18 +174,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if machine.steps_left <= 0:
                 machine.steps_left = None
                 self.on_doom(machine)
-        ready.context.run(ready.callback, *ready.args)
-
-    def _next(self) -> Ready:
-        queue = self._queue
-        while not queue:
-            self._pass_time()
-        if self._disorder and len(queue) > 1 and self._chance.random() < self._disorder:
-            place = self._chance.randrange(len(queue))
-            ready = queue[place]
-            del queue[place]
-            return ready
-        return queue.popleft()
 
     def _pass_time(self) -> None:
         if not self._timers:

@@ -169,11 +169,15 @@ class Caller:
 
 
 class Payer(Caller):
-    """One whose call must never be repeated unless it surely was not carried out; after the other's."""
+    """One whose call must never be repeated unless it surely was not carried out."""
 
     name = "payer"
     on_unknown = "give_up"
-    after = "caller"
+
+    def __init__(self, outside: Outside, after: tuple[str, ...]) -> None:
+        """`after`: those that are asked first."""
+        super().__init__(outside)
+        self.after = after
 
 
 def the_fates(chance: Random, redemptions: Sequence[str], misfortune: float) -> Fates:

@@ -73,13 +73,19 @@ class Process:
         if self._life:
             await asyncio.wait([self._life])
 
+    def _handlers(self) -> Handlers:
+        outside, ours = self._world.outside, self._world.weather.handlers
+        sales = (Sales(outside),) if "sales" in ours else ()
+        caller = (Caller(outside),) if "caller" in ours else ()
+        payer = (Payer(outside, tuple(each.name for each in caller)),) if "payer" in ours else ()
+        return Handlers((Loyalty(), Record(), *sales), (*caller, *payer))
+
     def _assembled(self, machine: Machine) -> tuple[Worker, JobRunner]:
         world = self._world
         skew = world.chance.choice((0.0, -MOST_SKEW, MOST_SKEW))
         self.runtime = runtime = SimulatedRuntime(world.loop, world.chance, skew)
         database = inline_database(world.store)
-        outside = world.outside
-        handlers = Handlers((Loyalty(), Record(), Sales(outside)), (Caller(outside), Payer(outside)))
+        handlers = self._handlers()
         metrics = WorkerMetrics(CollectorRegistry())
         self.progress = progress = Progress(runtime)
         works: list[Work] = [*works_of(handlers, GROUP)]

@@ -36,11 +36,10 @@ class Session:
 class Store:
     """Owns the data, and who may work on it now."""
 
-    def __init__(self, connection: sqlite3.Connection, chance: Random, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: sqlite3.Connection, chance: Random) -> None:
         """`connection`: to an empty database with our schema (tests.simulation.template)."""
         self._chance = chance
         self.connection = connection
-        connection.create_function("now_ms", 0, lambda: int(clock() * 1000))
         self._open: Session | None = None
         self._changes = connection.total_changes
         self._waiting: list[asyncio.Future[None]] = []
@@ -64,20 +63,24 @@ class Store:
         """Returns the columns' description and the rows."""
         await pause(self._chance, SLOW_SECONDS, SLOW_SHARE)
         self._reach(session)
-        self._perhaps(session, self.ills.statement, "statement failed")
+        ills = self.ills
+        if ills.statement:
+            self._perhaps(session, ills.statement, "statement failed")
         if isinstance(parameters, list):
             cursor = self.connection.executemany(sql, parameters)
             answer: tuple[Any, list[Any]] = (None, [])
         else:
             cursor = self.connection.execute(sql, parameters)
             answer = (cursor.description, cursor.fetchall() if cursor.description else [])
-        self._perhaps(session, self.ills.lost_statement, "statement's answer lost")
+        if ills.lost_statement:
+            self._perhaps(session, ills.lost_statement, "statement's answer lost")
         return answer
 
     async def commit(self, session: Session) -> None:
         await pause(self._chance, SLOW_SECONDS, SLOW_SHARE)
         self._reach(session)
-        self._perhaps(session, self.ills.commit, "commit failed")
+        if self.ills.commit:
+            self._perhaps(session, self.ills.commit, "commit failed")
         self.connection.execute("COMMIT")
         self._open = None
         if self.connection.total_changes != self._changes:  # else it only read
@@ -160,7 +163,7 @@ class Store:
             raise outage("no route to the server", sqlite3.SQLITE_CANTOPEN)
 
     def _perhaps(self, session: Session, share: float, what: str) -> None:
-        if share and self._chance.random() < share:
+        if self._chance.random() < share:
             self._count(what)
             self.end(session)
             raise outage("disk I/O error")

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -29,11 +30,16 @@ class Template:
             asyncio.run(_migrate(path))
             with closing(sqlite3.connect(path)) as migrated:
                 migrated.backup(self.connection)
+        self._clock: Callable[[], float] = lambda: 0.0
+        # Once: with a new function all statements would have to be prepared anew.
+        self.connection.create_function("now_ms", 0, lambda: int(self._clock() * 1000))
         self.connection.execute("PRAGMA journal_mode = MEMORY")  # in memory a WAL is no more than a name
         self.connection.execute(SCHEMA)
         self._tables = ["sales", *(table for table in metadata.tables if table not in KEPT)]
 
-    def emptied(self) -> sqlite3.Connection:
+    def emptied(self, clock: Callable[[], float]) -> sqlite3.Connection:
+        """`clock`: what the database's own says, seconds since 1970."""
+        self._clock = clock
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         for table in self._tables:

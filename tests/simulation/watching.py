@@ -138,7 +138,7 @@ class Watcher:
         if told.meaning is None:
             return
         redemption, kind = told.meaning["redemption"], told.kind
-        due = {"record"} if kind == "failed" else {"sales", "caller", "payer"}
+        due = {"record"} if kind == "failed" else set(self._world.weather.handlers)
         marks = self._words(
             "SELECT n.name FROM effects e JOIN names n ON n.id = e.handler "
             "WHERE e.redemption_id = ? AND e.kind = ?",

@@ -57,7 +57,7 @@ class World:
         """Seconds by which the database's clock has jumped."""
         self.jumps: list[float] = []
         """When it did."""
-        self.store = Store(template.emptied(), chance, self.store_time)
+        self.store = Store(template.emptied(self.store_time), chance)
         self.log = SimulatedLog(chance, chance.choice((1, 2, 3)))
         self.group = Group(self.log, self.loop, chance)
         self.outside = Outside(chance, self.loop.time, self.kill)
