@@ -37,7 +37,7 @@ class Appending:
 
         After a 503 the record may have landed all the same: the sender repeats it, and dedup covers it.
         """
-        with self._waiting():
+        with self._waiting() as begun:
             try:
                 async with asyncio.timeout(self._deadline - self._age(since)):
                     await self._producer.append(topic, body, key=key, headers=headers)
@@ -47,18 +47,19 @@ class Appending:
                 raise self._unavailable("no answer in time") from None
             except Unavailable as failure:
                 raise self._unavailable(failure.reason, failure.retry_after) from None
-        self._gate.confirmed(since)
+        self._gate.confirmed(begun)
         if not self._log_answers:
             self._log_answers = True
             log.info("log_answers_again")
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        with self._gate.place() as has_place:
-            if not has_place:
+    def _waiting(self) -> Iterator[float]:
+        """Since when."""
+        with self._gate.place() as begun:
+            if begun is None:
                 raise later(AT_ONCE)
             with self._metrics.waiting.track_inprogress(), self._metrics.append_seconds.time():
-                yield
+                yield begun
 
     def _age(self, since: float) -> float:
         return self._runtime.monotonic() - since

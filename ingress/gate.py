@@ -43,9 +43,9 @@ class Gate:
     def is_shut(self) -> bool:
         return self._coming >= self._at_once or self._waiting >= self.room
 
-    def announce(self, state: MutableMapping[str, Any]) -> None:
-        """The request of this ASGI state is whole; `look_at` will follow."""
-        state[_WHOLE_SINCE] = self._clock()
+    def announce(self, state: MutableMapping[str, Any], ago: float = 0.0) -> None:
+        """The request of this ASGI state has been whole since so many seconds ago; `look_at` will follow."""
+        state[_WHOLE_SINCE] = self._clock() - ago
         self._coming += 1
 
     def look_at(self, state: MutableMapping[str, Any]) -> float:
@@ -57,21 +57,21 @@ class Gate:
         return since
 
     @contextmanager
-    def place(self) -> Iterator[bool]:
-        """Whether there was one; held until the block ends."""
+    def place(self) -> Iterator[float | None]:
+        """One to wait in until the block ends, and since when; None: there is none."""
         if self._waiting >= self.room:
-            yield False
+            yield None
             return
         if not self._waiting and not self._log_fails:
             self._moved = self._clock()
         self._waiting += 1
         try:
-            yield True
+            yield self._clock()
         finally:
             self._waiting -= 1
 
     def confirmed(self, since: float) -> None:
-        """The log has a record whose request has been whole since then."""
+        """The log has a record that has waited since then."""
         self._moved = self._clock()
         self._log_fails = False
         if self._moved - since > PATIENCE:

@@ -21,6 +21,7 @@ _REFUSAL = b"".join(
         b"retry-after: %d\r\n" % RETRY_AFTER,
     )
 )
+_AT_THE_END = 0.1
 
 
 class GatedConnection(BoundedConnection):
@@ -33,6 +34,7 @@ class GatedConnection(BoundedConnection):
         self._reads = False
         self._at_door: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._rest: asyncio.TimerHandle | None = None
+        self._rested = 0.0  # when its last rest was over
 
     def data_received(self, data: bytes) -> None:
         self._reads = True
@@ -63,7 +65,7 @@ class GatedConnection(BoundedConnection):
             if alone and self._gate.is_shut:
                 self._turn_away(cycle)
                 return
-            self._gate.announce(cycle.scope["state"])
+            self._gate.announce(cycle.scope["state"], self._kept_waiting())
         super()._start_asgi_task(cycle, app)
 
     def _turn_away(self, cycle: RequestResponseCycle) -> None:
@@ -87,5 +89,10 @@ class GatedConnection(BoundedConnection):
 
     def _listen_again(self) -> None:
         self._rest = None
+        self._rested = self.loop.time()
         if not self.transport.is_closing():
             self.flow.resume_reading()
+
+    def _kept_waiting(self) -> float:
+        """Seconds, at most: what is read at the end of a rest may have come at its beginning."""
+        return self._limits.rest if self.loop.time() - self._rested < _AT_THE_END else 0.0

@@ -32,7 +32,7 @@ def a_gate(most: int = MOST) -> tuple[Gate, Clock]:
 
 def wait_at(gate: Gate, count: int) -> ExitStack:
     places = ExitStack()
-    assert all(places.enter_context(gate.place()) for _ in range(count))
+    assert None not in [places.enter_context(gate.place()) for _ in range(count)]
     return places
 
 
@@ -40,8 +40,8 @@ def test_more_than_there_is_room_for_find_the_gate_shut_until_one_is_done() -> N
     gate, _ = a_gate(2)
     with wait_at(gate, 1):
         assert not gate.is_shut
-        with wait_at(gate, 1), gate.place() as has_place:
-            assert (has_place, gate.is_shut) == (False, True)
+        with wait_at(gate, 1), gate.place() as place:
+            assert (place, gate.is_shut) == (None, True)
         assert not gate.is_shut
 
 

@@ -1,11 +1,12 @@
 """`python -m tests.soak`: prints the figures; exit code 1, and what was wrong, if anything was."""
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
 from pathlib import Path
+
+import uvloop
 
 from tests.end_to_end.nursery import Nursery
 from tests.end_to_end.processes import Site
@@ -30,7 +31,7 @@ def main() -> int:
         try:
             kafka.start()
             plan = Plan(chosen.minutes * 60, chosen.rate, CROWD, CROWD_SECONDS)
-            result = asyncio.run(soak(Door(site, kafka), plan))
+            result = uvloop.run(soak(Door(site, kafka), plan))
         finally:
             site.close()
             nursery.close()

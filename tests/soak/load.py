@@ -6,18 +6,24 @@ import hmac
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tests.events.payloads import ID, a_success
 
 PATH = "/webhooks/voucherify"
 OLDEST_IDLE = 60.0
 """Seconds: the server closes a connection after 75, and a request could cross with that."""
-IMPATIENCE = 1.0
-"""Seconds a refused sender of the crowd waits, less than it is told to. Senders that never waited would keep
-this process so busy that its clock could not be believed."""
 BROKEN = 0
 """Stands for the status of a request that got no answer."""
+
+
+Storm = tuple[float, float]
+"""From when to when the broker was away or only just back."""
+
+
+def _is_fair(due: float, storms: Sequence[Storm]) -> bool:
+    return not any(begin <= due <= end for begin, end in storms)
 
 
 class Answers:
@@ -29,14 +35,18 @@ class Answers:
         self.without_retry_after = 0
         self.times: list[tuple[float, float]] = []
         """(when it was due, seconds until it was answered), by the loop's clock."""
+        self.accepted_due: list[float] = []
+        """When those were due that got 202."""
 
-    def p99(self, storms: Iterable[tuple[float, float]] = ()) -> float:
+    def p99(self, storms: Sequence[Storm] = ()) -> float:
         """Seconds; those left out that were due in a storm."""
-        storms = list(storms)
-        fair = sorted(
-            taken for due, taken in self.times if not any(begin <= due <= end for begin, end in storms)
-        )
+        fair = sorted(taken for due, taken in self.times if _is_fair(due, storms))
         return fair[int(len(fair) * 0.99)] if fair else 0.0
+
+    def share_accepted(self, storms: Sequence[Storm]) -> float:
+        """Of those that were due in no storm."""
+        due = sum(_is_fair(each, storms) for each, _ in self.times)
+        return sum(_is_fair(each, storms) for each in self.accepted_due) / due if due else 0.0
 
     @property
     def slowest(self) -> float:
@@ -46,11 +56,12 @@ class Answers:
 class Load:
     """Numbers every delivery, so that each can be found again in the log."""
 
-    def __init__(self, port: int, secret: str) -> None:
+    def __init__(self, port: int, secret: str, first: int = 0) -> None:
+        """`first`: the number of the first delivery."""
         self._port = port
         self._secret = secret.encode()
         self._before, _, self._after = json.dumps(a_success()).partition(ID)
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(first)
         self._idle: list[tuple[float, _Connection]] = []
 
     async def at_rate(self, rate: float, seconds: float) -> Answers:
@@ -65,14 +76,13 @@ class Load:
         return answers
 
     async def at_once(self, count: int, seconds: float) -> Answers:
-        """So many always at the door: whoever has an answer sends the next, soon after a refusal."""
+        """So many always at the door: whoever has an answer sends the next, whatever the answer says."""
         answers, loop = Answers(), asyncio.get_running_loop()
         end = loop.time() + seconds
 
         async def go_on() -> None:
             while (now := loop.time()) < end:
-                if await self._deliver(answers, now) == 503:
-                    await asyncio.sleep(IMPATIENCE)
+                await self._deliver(answers, now)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(count):
@@ -84,30 +94,30 @@ class Load:
             connection.close()
         self._idle.clear()
 
-    async def _deliver(self, answers: Answers, due: float) -> int:
+    async def _deliver(self, answers: Answers, due: float) -> None:
         number, loop = next(self._numbers), asyncio.get_running_loop()
         connection = None
         try:
             connection = await self._connection()
-            status, retry_after = await connection.ask(self._request(number))
-        except (OSError, asyncio.IncompleteReadError):
-            status, retry_after = BROKEN, True
+            answer = await connection.ask(self._request(number))
+        except OSError:
+            answer = _Answer(BROKEN, True, loop.time())
             if connection:
                 connection.close()
         else:
             self._idle.append((loop.time(), connection))
-        answers.statuses[status] += 1
-        answers.times.append((due, loop.time() - due))
-        answers.without_retry_after += status == 503 and not retry_after
-        if status == 202:
+        answers.statuses[answer.status] += 1
+        answers.times.append((due, answer.arrived - due))
+        answers.without_retry_after += answer.status == 503 and not answer.retry_after
+        if answer.status == 202:
             answers.accepted.append(number)
-        return status
+            answers.accepted_due.append(due)
 
     async def _connection(self) -> "_Connection":
         """The one used last, so that no more are open than are needed."""
         while self._idle:
             since, connection = self._idle.pop()
-            if asyncio.get_running_loop().time() - since < OLDEST_IDLE:
+            if asyncio.get_running_loop().time() - since < OLDEST_IDLE and connection.is_open:
                 return connection
             connection.close()
         return await _Connection.opened(self._port)
@@ -122,21 +132,56 @@ class Load:
         return head.encode() + body
 
 
-class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+class _Answer(NamedTuple):
+    status: int
+    retry_after: bool
+    """Whether it says when to come again."""
+    arrived: float
+
+
+class _Connection(asyncio.Protocol):
+    """Does as little as it can for an answer: this process must not be the one that is too slow."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._answer: asyncio.Future[_Answer] | None = None
+        self._received = b""
 
     @classmethod
     async def opened(cls, port: int) -> "_Connection":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return connection
 
-    async def ask(self, request: bytes) -> tuple[int, bool]:
-        """The status, and whether the answer says when to come again."""
-        self._writer.write(request)
-        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        await self._reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
-        return int(head.split()[1]), b"\r\nretry-after: " in head
+    @property
+    def is_open(self) -> bool:
+        return not self._transport.is_closing()
+
+    async def ask(self, request: bytes) -> _Answer:
+        """Raises OSError when the connection ends without an answer."""
+        self._answer, self._received = self._loop.create_future(), b""
+        self._transport.write(request)
+        return await self._answer
 
     def close(self) -> None:
-        self._writer.transport.abort()
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, blank, body = self._received.lower().partition(b"\r\n\r\n")
+        if blank and len(body) >= int(head.partition(b"content-length:")[2].split(b"\r\n")[0]):
+            self._settle(_Answer(int(head.split()[1]), b"\r\nretry-after: " in head, self._loop.time()))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._settle(exc if isinstance(exc, OSError) else ConnectionResetError("closed without an answer"))
+
+    def _settle(self, outcome: "_Answer | OSError") -> None:
+        if self._answer is None or self._answer.done():
+            return
+        if isinstance(outcome, _Answer):
+            self._answer.set_result(outcome)
+        else:
+            self._answer.set_exception(outcome)

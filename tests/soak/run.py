@@ -1,7 +1,6 @@
 """One run: a door on a real Kafka under a load that lasts, while the broker dies twice, and then a crowd."""
 
 import asyncio
-import statistics
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -12,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bench.commands import SECRET
 from bench.knocking import opened
-from bench.usage import Usage
 from tests.end_to_end.processes import Site, free_port
 from tests.services.kafka import Kafka
-from tests.soak.load import Answers, Load
+from tests.soak.load import Answers, Load, Storm
+from tests.soak.watching import Lag, Memory
 
 AWAY_SECONDS = 5.0
 """How long the broker stays dead."""
@@ -26,9 +25,13 @@ DEADLINE = 4.0
 ON_THE_WAY = 0.5
 MORE_THAN_BARE = 20.0
 GROWTH = 0.05
-WARM_UP = 0.5
-"""Share of the run in which memory may still grow: the first death of the broker is behind it, with the many
-connections that it brings, and the second one still to come."""
+POLITE_RATE = 5.0
+"""Deliveries a second of the sender that keeps to its rate beside the crowd."""
+POLITE_FIRST = 900_000_000
+"""The number of its first delivery."""
+POLITE_SHARE = 0.8
+"""Of the crowd's share of accepted deliveries; it sends a hundred, so chance has a say."""
+REFUSED_IN_FAIR_WEATHER = 0.01
 PARTITIONS = 6
 
 
@@ -81,88 +84,75 @@ async def soak(door: Door, plan: Plan) -> Result:
             alone = Load(port, SECRET)
             bare = (await alone.at_rate(rate, 20.0)).p99()
             alone.close()
-    memory, storms = Memory(door.process.pid), list[tuple[float, float]]()
+    memory, storms = Memory(door.process.pid), list[Storm]()
     watching = asyncio.create_task(memory.watch())
     breaking = asyncio.create_task(_break_twice(door.kafka, plan.seconds, storms))
     answers = await load.at_rate(rate, plan.seconds)
     await breaking
     watching.cancel()
-    crowd = await _crowded(door, load, plan)
+    lag = Lag()
+    crowd, polite, frozen = await _crowded(door, load, plan, lag)
     load.close()
     found = await _numbers_in_the_log(door)
-    lost = [number for number in (*answers.accepted, *crowd.accepted) if number not in found]
+    accepted = (*answers.accepted, *crowd.accepted, *polite.accepted)
+    lost = [number for number in accepted if number not in found]
     figures = {
         "rate": round(rate),
         "sent": answers.statuses.total(),
         "statuses": dict(answers.statuses),
         "crowd": dict(crowd.statuses),
         "lost": len(lost),
+        "share accepted in fair weather": round(answers.share_accepted(storms), 4),
         "p99 in fair weather, ms": round(answers.p99(storms) * 1e3, 1),
         "p99 of the bare server, ms": None if bare is None else round(bare * 1e3, 1),
         "p99 with all weather, slowest, s": [round(answers.p99(), 2), round(answers.slowest, 2)],
         "p99 of the crowd, slowest, s": [round(crowd.p99(), 2), round(crowd.slowest, 2)],
+        "a polite sender beside it: statuses": dict(polite.statuses),
+        "its p99, slowest, s": [round(polite.p99(), 2), round(polite.slowest, 2)],
+        "shares accepted while the broker answers, its and the crowd's": [
+            round(each.share_accepted([frozen]), 3) for each in (polite, crowd)
+        ],
+        "how late the judge itself was, s": round(lag.most, 2),
         "memory, MiB": memory.figures(),
     }
-    slow = [] if bare is None else _slow(answers.p99(storms), bare, answers, crowd, memory)
-    return Result(_wrong(answers, crowd, lost), slow, figures)
+    senders = {"load": answers, "crowd": crowd, "polite": polite}
+    slow = [] if bare is None else _slow(answers.p99(storms), bare, senders, memory)
+    if plan.judged and polite.share_accepted([frozen]) < POLITE_SHARE * crowd.share_accepted([frozen]):
+        slow.append("a sender that keeps to its rate was refused more often than the crowd beside it")
+    if plan.judged and answers.share_accepted(storms) < 1 - REFUSED_IN_FAIR_WEATHER:
+        slow.append("the load was refused in fair weather")
+    return Result(_wrong(senders, lost), slow, figures)
 
 
-def _wrong(answers: Answers, crowd: Answers, lost: list[int]) -> list[str]:
+def _wrong(senders: dict[str, Answers], lost: list[int]) -> list[str]:
     wrong = [
         f"{count} answers of {status} ({name})"
-        for name, each in (("load", answers), ("crowd", crowd))
+        for name, each in senders.items()
         for status, count in each.statuses.items()
         if status not in (202, 503)
     ]
-    if without := answers.without_retry_after + crowd.without_retry_after:
+    if without := sum(each.without_retry_after for each in senders.values()):
         wrong.append(f"{without} answers of 503 say not when to come again")
     if lost:
         wrong.append(f"{len(lost)} deliveries got 202 and are not in the log, such as {lost[:5]}")
-    if not answers.statuses[503] or not crowd.statuses[503]:
+    if not senders["load"].statuses[503] or not senders["crowd"].statuses[503]:
         wrong.append("nothing was refused: the broker's death or the crowd went unnoticed")
     return wrong
 
 
-def _slow(p99: float, bare: float, answers: Answers, crowd: Answers, memory: "Memory") -> list[str]:
+def _slow(p99: float, bare: float, senders: dict[str, Answers], memory: Memory) -> list[str]:
     slow = []
     if p99 > MORE_THAN_BARE * bare:
         slow.append(f"p99 is {p99 / bare:.1f} times that of the bare server")
-    for name, each in (("load", answers), ("crowd", crowd)):
-        if each.p99() > DEADLINE + ON_THE_WAY:
-            slow.append(f"one answer in a hundred took {each.p99():.1f} s or more ({name})")
+    for name, each in senders.items():
+        if each.slowest > DEADLINE + ON_THE_WAY:
+            slow.append(f"an answer took {each.slowest:.1f} s ({name})")
     if memory.growth > GROWTH:
         slow.append(f"memory grew by {memory.growth:.1%} after the warm-up")
     return slow
 
 
-class Memory:
-    """Resident bytes of a process, looked at each second."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._looks: list[int] = []
-
-    async def watch(self) -> None:
-        while True:
-            self._looks.append(Usage.of(self._pid).rss_bytes)
-            await asyncio.sleep(1.0)
-
-    @property
-    def growth(self) -> float:
-        first, last = self._ends()
-        return last / first - 1
-
-    def figures(self) -> list[float]:
-        """After the warm-up, and at the end."""
-        return [round(each / 2**20, 1) for each in self._ends()]
-
-    def _ends(self) -> tuple[float, float]:
-        warm = self._looks[int(len(self._looks) * WARM_UP) :]
-        tenth = max(1, len(warm) // 10)
-        return statistics.median(warm[:tenth]), statistics.median(warm[-tenth:])
-
-
-async def _break_twice(kafka: Kafka, seconds: float, storms: list[tuple[float, float]]) -> None:
+async def _break_twice(kafka: Kafka, seconds: float, storms: list[Storm]) -> None:
     """At a third and at two thirds of the time."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
@@ -175,14 +165,24 @@ async def _break_twice(kafka: Kafka, seconds: float, storms: list[tuple[float, f
         storms.append((killed - 1.0, loop.time() + SETTLING_SECONDS))
 
 
-async def _crowded(door: Door, load: Load, plan: Plan) -> Answers:
-    """More at once than may wait, and for a while a broker that does not answer at all."""
+async def _crowded(door: Door, load: Load, plan: Plan, lag: Lag) -> tuple[Answers, Answers, Storm]:
+    """More at once than may wait, one beside them that keeps to its rate, and for a while a broker that
+    does not answer at all. Returns the answers of the crowd and of the one, and when the broker was away."""
+    loop, alone = asyncio.get_running_loop(), Load(door.port, SECRET, POLITE_FIRST)
+    watching = asyncio.create_task(lag.watch())
     crowd = asyncio.create_task(load.at_once(plan.crowd, plan.crowd_seconds))
+    polite = asyncio.create_task(alone.at_rate(POLITE_RATE, plan.crowd_seconds))
     await asyncio.sleep(plan.crowd_seconds / 3)
+    # What comes shortly before waits for the frozen broker too, and it needs a moment to wake up.
+    frozen = loop.time() - 1.0
     door.kafka.freeze()
     await asyncio.sleep(plan.crowd_seconds / 3)
     door.kafka.thaw()
-    return await crowd
+    times = (frozen, loop.time() + SETTLING_SECONDS)
+    answers = await crowd, await polite, times
+    watching.cancel()
+    alone.close()
+    return answers
 
 
 @asynccontextmanager
