@@ -125,7 +125,7 @@ class Process:
             await enter(kept_up_to_date(secrets, metrics, self._runtime))
             door = self._ingress(producer, metrics, secrets)
             host, port = settings.ingress_host, settings.ingress_port
-            self._door = await enter(serve(door, host, port, gate=door.gate, on_fault=metrics.count_fault))
+            self._door = await enter(serve(door, host, port, gate=door.gate, on_fault=metrics.count_answer))
         handlers = handlers_in(
             settings,
             self._policy,

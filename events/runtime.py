@@ -2,8 +2,8 @@
 
 import asyncio
 import random
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -42,7 +42,7 @@ class SystemRuntime:
         return random.random()
 
     def token(self) -> str:
-        return uuid.uuid4().hex
+        return secrets.token_hex(16)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)

@@ -60,6 +60,7 @@ class Ingress:
         self._bodies = Bodies(each=settings.max_body_bytes, together=settings.max_held_bytes)
         self.gate = Gate(runtime, settings.max_waiting)
         metrics.room.set_function(lambda: self.gate.room)
+        metrics.waiting.set_function(lambda: self.gate.waiting)
         self._log = Appending(producer, metrics, runtime, self.gate, deadline=settings.append_deadline)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,14 +69,14 @@ class Ingress:
         try:
             await self._take(request, since)
         except ClientDisconnect:
-            self._metrics.requests.labels(SENDER_LEFT).inc()
+            self._metrics.count_answer(SENDER_LEFT)
             return
         except HTTPException as why:
             answer = refusal(request, why)
         except Exception:
             log.exception("request_failed")
             answer = refusal(request, later("internal error"))
-        self._metrics.requests.labels(answer.status_code).inc()
+        self._metrics.count_answer(answer.status_code)
         await answer(scope, receive, send)
 
     async def _take(self, request: Request, since: float) -> None:
@@ -87,9 +88,12 @@ class Ingress:
         if _is_encoded(request):
             raise encoded()
         self._bodies.check_declared(request)
-        async with self._bodies.of(request) as body:
+        body = await self._bodies.read(request)
+        try:
             self._verify(request, tenant, body)
             await self._append(request, tenant, body, since)
+        finally:
+            self._bodies.let_go(body)
 
     def _verify(self, request: Request, tenant: str, body: bytes) -> None:
         # Blanks around a header's value are no part of it, but the parser leaves those behind it.
@@ -106,8 +110,7 @@ class Ingress:
         content = content_of(body, tenant)
         headers = record_headers(tenant, request.headers.raw, self._runtime)
         await self._log.append(self._settings.topic, body, content.key, headers, since)
-        self._metrics.events.labels(self._metrics.types.label(content.type)).inc()
-        self._metrics.last_accepted.set(self._runtime.now())
+        self._metrics.count_accepted(content.type, self._runtime.now())
 
 
 def _tenant_of(request: Request) -> str:
@@ -118,5 +121,7 @@ def _tenant_of(request: Request) -> str:
 
 
 def _is_encoded(request: Request) -> bool:
-    codings = ",".join(request.headers.getlist("content-encoding")).split(",")
-    return any(coding.strip().lower() not in ("", "identity") for coding in codings)
+    codings = request.headers.getlist("content-encoding")
+    return any(
+        each.strip().lower() not in ("", "identity") for coding in codings for each in coding.split(",")
+    )

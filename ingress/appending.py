@@ -1,8 +1,6 @@
 """Waiting for the log on behalf of requests: as many as the gate lets in, each for so long."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -37,32 +35,25 @@ class Appending:
 
         After a 503 the record may have landed all the same: the sender repeats it, and dedup covers it.
         """
-        with self._waiting() as begun:
-            try:
-                async with asyncio.timeout(self._deadline - self._age(since)):
-                    await self._producer.append(topic, body, key=key, headers=headers)
-            except TooLarge:
-                raise too_large() from None
-            except TimeoutError:
-                raise self._unavailable("no answer in time") from None
-            except Unavailable as failure:
-                raise self._unavailable(failure.reason, failure.retry_after) from None
+        if not self._gate.enter():
+            raise later(AT_ONCE)
+        begun = self._runtime.monotonic()
+        try:
+            async with asyncio.timeout(since + self._deadline - begun):
+                await self._producer.append(topic, body, key=key, headers=headers)
+        except TooLarge:
+            raise too_large() from None
+        except TimeoutError:
+            raise self._unavailable("no answer in time") from None
+        except Unavailable as failure:
+            raise self._unavailable(failure.reason, failure.retry_after) from None
+        finally:
+            self._gate.leave()
+            self._metrics.append_seconds.observe(self._runtime.monotonic() - begun)
         self._gate.confirmed(begun)
         if not self._log_answers:
             self._log_answers = True
             log.info("log_answers_again")
-
-    @contextmanager
-    def _waiting(self) -> Iterator[float]:
-        """Since when."""
-        with self._gate.place() as begun:
-            if begun is None:
-                raise later(AT_ONCE)
-            with self._metrics.waiting.track_inprogress(), self._metrics.append_seconds.time():
-                yield begun
-
-    def _age(self, since: float) -> float:
-        return self._runtime.monotonic() - since
 
     def _unavailable(self, reason: str, retry_after: float | None = None) -> HTTPException:
         self._gate.failed()

@@ -1,8 +1,5 @@
 """The bodies held in memory: each one bounded, and all of them together."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from starlette.requests import Request
 
 from ingress.answers import AT_ONCE, later, too_large
@@ -19,9 +16,8 @@ class Bodies:
         if int(request.headers.get("content-length", 0)) > self._each:
             raise too_large()
 
-    @asynccontextmanager
-    async def of(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body. Bytes are counted as they arrive: a chunked body declares no length."""
+    async def read(self, request: Request) -> bytes:
+        """The whole body, until `let_go`. Bytes are counted as they come: a chunked one declares no length."""
         chunks, size = [], 0
         try:
             async for chunk in request.stream():
@@ -32,6 +28,10 @@ class Bodies:
                     raise too_large()
                 if self._room < 0:
                     raise later(AT_ONCE)
-            yield b"".join(chunks)
-        finally:
+        except BaseException:
             self._room += size
+            raise
+        return b"".join(chunks)
+
+    def let_go(self, body: bytes) -> None:
+        self._room += len(body)

@@ -1,7 +1,6 @@
 """How many requests may wait for the log: as many as it confirms in good time, few while it confirms none."""
 
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from typing import Any
 
 from events.runtime import Runtime
@@ -27,7 +26,8 @@ class Gate:
         self._at_once = at_once
         self._most = at_once
         self._coming = 0  # whole, and not looked at yet
-        self._waiting = 0
+        self.waiting = 0
+        """Requests that wait for the log."""
         self._log_fails = False
         self._moved = self._clock()  # when the log last confirmed a record, or had none to confirm
         self._halved = self._moved
@@ -37,11 +37,11 @@ class Gate:
         """Requests that may wait for the log, those that do so included."""
         # One partition may be stuck while the others go on, so how long the first has waited does not count.
         silent = self._clock() - self._moved > PATIENCE
-        return min(self._most, FEW) if silent and (self._waiting or self._log_fails) else self._most
+        return min(self._most, FEW) if silent and (self.waiting or self._log_fails) else self._most
 
     @property
     def is_shut(self) -> bool:
-        return self._coming >= self._at_once or self._waiting >= self.room
+        return self._coming >= self._at_once or self.waiting >= self.room
 
     def announce(self, state: MutableMapping[str, Any], ago: float = 0.0) -> None:
         """The request of this ASGI state has been whole since so many seconds ago; `look_at` will follow."""
@@ -56,19 +56,17 @@ class Gate:
         self._coming -= 1
         return since
 
-    @contextmanager
-    def place(self) -> Iterator[float | None]:
-        """One to wait in until the block ends, and since when; None: there is none."""
-        if self._waiting >= self.room:
-            yield None
-            return
-        if not self._waiting and not self._log_fails:
+    def enter(self) -> bool:
+        """Whether this one may wait for the log; then `leave` must follow."""
+        if self.waiting >= self.room:
+            return False
+        if not self.waiting and not self._log_fails:
             self._moved = self._clock()
-        self._waiting += 1
-        try:
-            yield self._clock()
-        finally:
-            self._waiting -= 1
+        self.waiting += 1
+        return True
+
+    def leave(self) -> None:
+        self.waiting -= 1
 
     def confirmed(self, since: float) -> None:
         """The log has a record that has waited since then."""
@@ -88,4 +86,4 @@ class Gate:
         # What waits now came in together: all of it tells of the same shortage.
         if self._clock() - self._halved > PATIENCE:
             self._halved = self._clock()
-            self._most = max(min(FEW, self._at_once), min(self._most, self._waiting) // 2)
+            self._most = max(min(FEW, self._at_once), min(self._most, self.waiting) // 2)

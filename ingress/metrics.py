@@ -31,6 +31,10 @@ class IngressMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.types = TypeLabels()
+        # Finding a labelled child takes as long as counting.
+        self._answers: dict[int, Counter] = {}
+        self._accepted: dict[str, Counter] = {}
+        self._matches: dict[tuple[str, int], tuple[Counter, Gauge]] = {}
         self.requests = Counter(
             "redemptions_ingress_requests",
             "Requests answered, by status; 499: the connection ended before one",
@@ -90,6 +94,7 @@ class IngressMetrics:
 
     def follow(self, secrets: Mapping[str, Sized]) -> None:
         """Count by these secrets from now on, from zero: a place may be another secret's by now."""
+        self._matches.clear()
         for metric in (self.signatures, self.last_match):
             metric.clear()
             for tenant, slots in secrets.items():
@@ -97,9 +102,24 @@ class IngressMetrics:
                     metric.labels(tenant, slot)
 
     def count_match(self, tenant: str, slot: int, now: float) -> None:
-        self.signatures.labels(tenant, slot).inc()
-        self.last_match.labels(tenant, slot).set(now)
+        matches = self._matches.get((tenant, slot))
+        if matches is None:
+            matches = self.signatures.labels(tenant, slot), self.last_match.labels(tenant, slot)
+            self._matches[tenant, slot] = matches
+        matches[0].inc()
+        matches[1].set(now)
 
-    def count_fault(self, status: int) -> None:
-        """For answers the server gives without asking the app."""
-        self.requests.labels(status).inc()
+    def count_answer(self, status: int) -> None:
+        """Those that the server gives without asking the app included."""
+        answers = self._answers.get(status)
+        if answers is None:
+            answers = self._answers[status] = self.requests.labels(status)
+        answers.inc()
+
+    def count_accepted(self, event_type: str, now: float) -> None:
+        label = self.types.label(event_type)
+        accepted = self._accepted.get(label)
+        if accepted is None:
+            accepted = self._accepted[label] = self.events.labels(label)
+        accepted.inc()
+        self.last_accepted.set(now)

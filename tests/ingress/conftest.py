@@ -61,7 +61,7 @@ async def doors() -> AsyncIterator[Doors]:
             log, registry = FakeLog(), CollectorRegistry()
             metrics = IngressMetrics(registry)
             app = an_ingress(log, metrics, **settings)
-            serving = serve(app, "127.0.0.1", 0, limits=limits, gate=app.gate, on_fault=metrics.count_fault)
+            serving = serve(app, "127.0.0.1", 0, limits=limits, gate=app.gate, on_fault=metrics.count_answer)
             port = await stack.enter_async_context(serving)
             return Door(port, log, registry, stack)
 

@@ -44,7 +44,7 @@ class Served:
         metrics = IngressMetrics(registry)
         admin = admin_app(live=dict, ready=lambda: {"log": self.well}, registry=registry)
         async with AsyncExitStack() as stack:
-            door = serve(an_ingress(self.log, metrics), "127.0.0.1", 0, on_fault=metrics.count_fault)
+            door = serve(an_ingress(self.log, metrics), "127.0.0.1", 0, on_fault=metrics.count_answer)
             self.door = f"http://127.0.0.1:{await stack.enter_async_context(door)}"
             self.admin = f"http://127.0.0.1:{await stack.enter_async_context(serve(admin, '127.0.0.1', 0))}"
             self._up.set()

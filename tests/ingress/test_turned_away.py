@@ -128,3 +128,19 @@ async def test_of_many_that_come_together_to_a_room_for_one_none_is_let_in_besid
             await peer.send(post(BODY))
         assert {(await peer.answer()).status for peer in peers} == {503}
     assert len(door.log.records) == 1
+
+
+async def test_the_time_in_which_a_sender_was_not_listened_to_is_the_logs_no_more(
+    connections: Connections, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingress.gated_connection._AT_THE_END", NEVER)
+    door = await doors(max_waiting=1, append_deadline=NEVER / 2, limits=ConnectionLimits(rest=NEVER))
+    impatient = await door.peer()
+    async with shut(door):
+        await impatient.send(post(BODY))
+        assert (await impatient.answer()).status == 503
+    door.log.open.clear()
+    await impatient.send(post(BODY))
+    connections.listen_again()
+    answer = await impatient.answer()
+    assert (answer.status, answer.json) == (503, {"error": "the event could not be stored"})
