@@ -17,7 +17,7 @@ class Bodies:
             raise too_large()
 
     async def read(self, request: Request) -> bytes:
-        """The whole body, until `let_go`. Bytes are counted as they come: a chunked one declares no length."""
+        """The whole body, until `let_go`. Bytes are counted as they come: chunks declare no length."""
         chunks, size = [], 0
         try:
             async for chunk in request.stream():
