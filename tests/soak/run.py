@@ -23,6 +23,7 @@ SETTLING_SECONDS = 5.0
 DEADLINE = 4.0
 """Seconds the log has to confirm; what takes longer is 503."""
 ON_THE_WAY = 0.5
+WARMING_SECONDS = 3.0
 MORE_THAN_BARE = 20.0
 GROWTH = 0.05
 POLITE_RATE = 5.0
@@ -76,14 +77,17 @@ class Door:
 
 async def soak(door: Door, plan: Plan) -> Result:
     load = Load(door.port, SECRET)
-    rate, bare = plan.rate, None
+    rate, bare, accepted = plan.rate, None, list[int]()
     if rate is None:
-        rate = len((await load.at_once(64, 8.0)).accepted) / 8.0 / 2
+        accepted += (await load.at_once(64, 8.0)).accepted
+        rate = len(accepted) / 8.0 / 2
     if plan.judged:
         async with bare_door() as port:
             alone = Load(port, SECRET)
             bare = (await alone.at_rate(rate, 20.0)).p99()
             alone.close()
+        # As many connections as will come when the broker dies: what they need is the door's working set.
+        accepted += (await load.at_once(plan.crowd, WARMING_SECONDS)).accepted
     memory, storms = Memory(door.process.pid), list[Storm]()
     watching = asyncio.create_task(memory.watch())
     breaking = asyncio.create_task(_break_twice(door.kafka, plan.seconds, storms))
@@ -94,7 +98,7 @@ async def soak(door: Door, plan: Plan) -> Result:
     crowd, polite, frozen = await _crowded(door, load, plan, lag)
     load.close()
     found = await _numbers_in_the_log(door)
-    accepted = (*answers.accepted, *crowd.accepted, *polite.accepted)
+    accepted += [*answers.accepted, *crowd.accepted, *polite.accepted]
     lost = [number for number in accepted if number not in found]
     figures = {
         "rate": round(rate),
