@@ -25,6 +25,8 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for part in pool.map(campaign, chunks, [arguments.mutation] * len(chunks)):
             tally = tally.plus(part)
+            for seed, wrong in part.failed:  # at once: whoever ends this early knows where to look
+                print(f"WRONG: seed {seed}: {wrong}", file=sys.stderr)
             print(f"{tally.schedules} schedules, {len(tally.failed)} failed", file=sys.stderr, flush=True)
     return _tell(tally, time.monotonic() - began, arguments.jobs)
 

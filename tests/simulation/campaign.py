@@ -17,12 +17,12 @@ from unittest.mock import patch
 import structlog
 from tenacity._utils import is_coroutine_callable
 
-from tests.simulation.faults import Weather, some_weather
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.pace import quick
 from tests.simulation.result import Result
 from tests.simulation.template import Template
+from tests.simulation.weather import Weather, some_weather
 from tests.simulation.world import World
 
 LOGGED = "logged as an error"

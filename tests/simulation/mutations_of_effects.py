@@ -12,6 +12,8 @@ from consumer.endings import done
 from consumer.predecessors import Predecessors
 from handlers.terms import Terms, terms_of
 from storage import leases
+from storage.breakers import read_signals
+from storage.bundles import unneeded_bundles
 from storage.leases import lease_due, store_results
 from tests.simulation.mutation import mutation, rewritten
 
@@ -83,6 +85,22 @@ def a_call_of_unknown_outcome_is_repeated() -> Iterator[None]:
         return terms_of(handler)._replace(on_unknown="retry")
 
     with patch("consumer.work.terms_of", terms):
+        yield
+
+
+@mutation
+def a_paused_handler_goes_on() -> Iterator[None]:
+    async def signals(*arguments: Any) -> Any:
+        return (await read_signals(*arguments))._replace(stopped=False)
+
+    with patch("consumer.exchange.read_signals", signals):
+        yield
+
+
+@mutation
+def records_that_are_needed_are_pruned() -> Iterator[None]:
+    words = {"AND bundle IS NOT NULL": "AND bundle IS NULL AND bundle IS NOT NULL"}
+    with patch("storage.pruning.unneeded_bundles", rewritten(unneeded_bundles, words)):
         yield
 
 

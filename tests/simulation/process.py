@@ -124,6 +124,7 @@ class Process:
                 return
             self._world.broken(f"{machine} ended of {error!r}")
         finally:
+            machine.dead = True  # else the group would have what is left of it join again, for ever
             # Having joined without knowing, it left without a goodbye.
             self._world.loop.call_later(SESSION_SECONDS, self._world.group.gone, machine)
         self._world.trace("ended", machine)

@@ -6,8 +6,16 @@ from random import Random
 import pytest
 
 from tests.simulation.campaign import LOGGED, campaign
-from tests.simulation.faults import Weather, antiquated, estranged, restless, some_weather, unfortunate
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.weather import (
+    Weather,
+    antiquated,
+    estranged,
+    governed,
+    restless,
+    some_weather,
+    unfortunate,
+)
 
 MOST_SEEDS = 200
 RARE = {
@@ -19,6 +27,9 @@ RARE = {
     "an_older_database_is_not_noticed": antiquated,
     # A batch has to outlive its assignment.
     "positions_may_move_back": restless,
+    # An operator has to be at work.
+    "a_paused_handler_goes_on": governed,
+    "records_that_are_needed_are_pruned": governed,
     # A commit has to fail.
     "a_failed_commit_is_taken_for_done": restless,
     # A batch has to hold good events and a bad one.
@@ -36,7 +47,7 @@ def test_a_broken_product_is_caught(mutation: str) -> None:
     assert not caught.startswith(LOGGED)
 
 
-@pytest.mark.parametrize("weather", [antiquated, estranged, unfortunate])
+@pytest.mark.parametrize("weather", [antiquated, estranged, governed, unfortunate])
 def test_the_product_itself_passes_where_its_mutations_are_caught(
     weather: Callable[[Random], Weather],
 ) -> None:

@@ -14,6 +14,7 @@ LEASED = (
     "SELECT tenant, redemption_id, handler, kind, lease_number, leased_until FROM effects "
     "WHERE state = 1 AND lease_owner IS NOT NULL"
 )
+STANDING = "SELECT n.id FROM handler_states s JOIN names n ON n.name = s.handler WHERE s.standing <> 0"
 FACT = {
     "succeeded": "SELECT 1 FROM facts WHERE redemption_id = ? AND succeeded",
     "rolled_back": "SELECT 1 FROM facts WHERE redemption_id = ? AND reversed",
@@ -94,9 +95,10 @@ class Watcher:
         self._positions = positions
 
     def _watch_leases(self, machine: Machine) -> None:
-        """Only who leased an effect says how it went, and nobody else leases it before its time is up."""
+        """Only who leased an effect says how it went, nobody else leases it before its time is up, and nobody
+        as long as its handler stands still."""
         before, self._leases = self._leases, {}
-        now = int(self._world.store_time() * 1000)
+        now, standing = int(self._world.store_time() * 1000), self._words(STANDING)
         for *parts, number, until in self._world.store.ask(LEASED):
             key = tuple(parts)
             was = before.pop(key, None)
@@ -104,6 +106,8 @@ class Watcher:
                 self._leases[key] = was._replace(until=until)
                 continue
             self._leases[key] = Held(number, until, machine)
+            if key[2] in standing:
+                self._world.broken(f"{machine} leased {key}, whose handler stands still")
             if was is not None and was.holder not in (machine, None) and was.until > now:
                 self._world.broken(f"{machine} leased {key} of {was.holder} {was.until - now} ms too early")
         for key, held in before.items():

@@ -10,18 +10,15 @@ from typing import Any
 from events.failures import Unavailable
 from handlers.loyalty.policy import STANDARD
 from handlers.loyalty.verification import verify
-from storage.audit import announce
-from storage.jobs import NewJob, create_job
-from storage.letter_queries import LetterFilter
-from storage.schema import JobKind
 from tests.consumer.scripted import TOPIC
 from tests.simulation.broker import BrokerIlls, SimulatedLog
 from tests.simulation.database import inline_database
-from tests.simulation.faults import HURT_SECONDS, Weather, some_weather
+from tests.simulation.faults import HURT_SECONDS
 from tests.simulation.group import Group
 from tests.simulation.judgement import Judge
 from tests.simulation.load import load
 from tests.simulation.loop import Circling, Machine, SimulatedLoop, pause, run
+from tests.simulation.operator import Operator
 from tests.simulation.outside import Outside, the_fates
 from tests.simulation.process import STOP_SECONDS, Process
 from tests.simulation.result import Result
@@ -29,6 +26,7 @@ from tests.simulation.runtime import EPOCH
 from tests.simulation.store import Ills, Store
 from tests.simulation.template import Template
 from tests.simulation.watching import Watcher
+from tests.simulation.weather import Weather, some_weather
 
 REST_SECONDS = 120.0
 """Within these a healed world comes to rest, or something hangs."""
@@ -68,6 +66,7 @@ class World:
         redemptions = sorted({one.meaning["redemption"] for one in self.load if one.meaning})
         self.outside.fates = the_fates(chance, redemptions, self.weather.misfortune)
         self.watcher = Watcher(self)
+        self.operator = Operator(self.store, chance, self.trace)
         for part in (self.store, self.log, self.outside):
             part.trace = self.trace
         self.loop.on_doom = self.kill
@@ -106,18 +105,6 @@ class World:
         self.troubled(None, 1e9)
         self.store.restore(backup)
         self.watcher.restored()
-
-    async def replay(self) -> None:
-        """As `redemptions dead-letters replay --all --detach`: the workers do it."""
-        database, wanted = inline_database(self.store), LetterFilter()
-        job = NewJob(f"{self.chance.getrandbits(64):016x}", JobKind.REPLAY, "ada", wanted.told())
-        try:
-            await announce(database, job.deed)
-            async with database.transaction() as transaction:
-                total = await create_job(transaction, job, wanted, None, 0.0)
-            self.trace("ordered", total)
-        except Unavailable as failure:
-            self.trace("order failed", failure)
 
     def run(self) -> Result:
         try:
@@ -159,9 +146,11 @@ class World:
         await asyncio.wait(hurting)
         for task in hurting:
             task.result()
+        if self.counted["paused"]:  # an older database may not know that it was resumed
+            await self.operator.resume("loyalty", *weather.handlers)
         if chance.random() < 0.5:
             self.outside.mended = True
-            await self.replay()
+            await self.operator.replay()
         for process in self.processes:
             if not process.running:
                 process.start()
