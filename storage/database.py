@@ -1,10 +1,11 @@
 """The connection to the database: transactions and read-only snapshots, as the rest of the code sees them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, Row, TextClause, text
@@ -71,14 +72,19 @@ class Transaction:
             found += _all(await self.connection.exec_driver_sql(piece, values))
         return found
 
-    async def insert_absent(self, table: str, rows: Rows, key: int) -> set[tuple[Any, ...]]:
+    async def insert_absent(
+        self, table: str, rows: Rows, key: int, picks: Mapping[str, str] = MappingProxyType({})
+    ) -> set[tuple[Any, ...]]:
         """Insert the rows that are new by their first `key` columns; returns the keys that were there.
 
-        `rows` must be sorted, each key once: that is the order in which the new ones are locked.
+        `rows` must be sorted, each key once: that is the order in which the new ones are locked. `picks`:
+        expressions for columns that are not as in the rows (`r`), or not in them.
         """
-        names = ", ".join(rows.columns)
-        picked = ", ".join(f"r.{name}" for name in rows.columns)
-        insert = f"INSERT INTO {table} ({names}) SELECT {picked} FROM {{rows}} WHERE true"
+        picked = {name: f"r.{name}" for name in rows.columns} | dict(picks)
+        insert = (
+            f"INSERT INTO {table} ({', '.join(picked)}) SELECT {', '.join(picked.values())} "
+            "FROM {rows} WHERE true"
+        )
         columns = dict(islice(rows.columns.items(), key))
         if self.dialect == "postgresql":
             new = await self.run(f"{insert} ON CONFLICT DO NOTHING RETURNING {', '.join(columns)}", rows)

@@ -17,10 +17,13 @@ NEW = KEY | {
     "attempts": "integer",
     "dependency": "smallint",
     "bundle": "text",
-    "owner": "text",
-    "leased": "smallint",
-    "lease": "bigint",
+    "lease_owner": "text",
+    "lease_number": "integer",
+    "leased_until": "bigint",
 }
+IF_PENDING = f"CASE WHEN r.state = {State.PENDING} THEN {{now}} END"
+TIMES = {"leased_until": "{now} + r.leased_until", "due_at": IF_PENDING, "created_at": IF_PENDING}
+"""Of new effects, by the database's clock; what they are leased for comes in milliseconds."""
 RETURNING_KEY = "RETURNING effects.tenant, effects.redemption_id, effects.handler, effects.kind"
 
 
@@ -58,32 +61,22 @@ async def insert_effects(
     """Store the effects that are new, in these states, pending ones due now; returns those that were new."""
     if not states:
         return set()
-    rows = await transaction.run(
-        "INSERT INTO effects (tenant, redemption_id, handler, kind, state, attempts, lease_number, "
-        "dependency, bundle, lease_owner, leased_until, due_at, created_at) "
-        "SELECT r.tenant, r.redemption_id, r.handler, r.kind, r.state, r.attempts, r.leased, r.dependency, "
-        "r.bundle, r.owner, CASE WHEN r.leased = 1 THEN {now} + r.lease END, "
-        f"CASE WHEN r.state = {State.PENDING} THEN {{now}} END, "
-        f"CASE WHEN r.state = {State.PENDING} THEN {{now}} END FROM {{rows}} WHERE true "
-        f"ON CONFLICT DO NOTHING {RETURNING_KEY.replace('effects.', '')}",
-        Rows(NEW, _new_rows(states, waiting or {})),
-    )
-    return {Mark._make(row) for row in rows}
+    rows = Rows(NEW, _new_rows(states, waiting or {}))
+    known = await transaction.insert_absent("effects", rows, len(KEY), TIMES)
+    return {mark for mark in states if mark not in known} if known else set(states)
 
 
 def _new_rows(states: Mapping[Mark, State], waiting: Mapping[Mark, Waiting]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for mark in sorted(states):
         state = states[mark]
-        dependency, bundle, attempts, owner, lease = waiting.get(mark) or (
-            mark.handler if state is State.PENDING else None,
-            None,
-            0,
-            None,
-            0.0,
-        )
-        leased = int(owner is not None)
-        rows.append((*mark, int(state), attempts, dependency, bundle, owner, leased, int(lease * 1000)))
+        if (known := waiting.get(mark)) is None:
+            dependency = mark.handler if state is State.PENDING else None
+            rows.append((*mark, int(state), 0, dependency, None, None, 0, None))
+            continue
+        dependency, bundle, attempts, owner, seconds = known
+        number, lease = (0, None) if owner is None else (1, int(seconds * 1000))
+        rows.append((*mark, int(state), attempts, dependency, bundle, owner, number, lease))
     return rows
 
 

@@ -187,42 +187,44 @@ async def store_results(transaction: Transaction, owner: str, results: Sequence[
     """
     if not results:
         return set()
-    rows = await transaction.run(
-        "UPDATE effects SET state = r.state, attempts = r.attempts, lease_owner = NULL, leased_until = NULL, "
-        f"last_error = CASE WHEN r.state = {State.PENDING} THEN coalesce(r.error, effects.last_error) "
-        "ELSE r.error END, bundle = CASE WHEN r.keeps = 1 THEN effects.bundle END, "
-        "dependency = coalesce(r.dependency, effects.dependency), "
-        f"due_at = CASE WHEN r.state = {State.PENDING} THEN {{now}} + r.wait END FROM {{rows}} "
-        f"WHERE {SAME_KEY} AND effects.lease_owner = :owner "
-        f"AND effects.lease_number = r.number {RETURNING_KEY}",
-        Rows(
-            KEY
-            | {
-                "number": "integer",
-                "state": "smallint",
-                "attempts": "integer",
-                "wait": "bigint",
-                "error": "text",
-                "keeps": "smallint",
-                "dependency": "smallint",
-            },
-            sorted(
-                (
-                    *one.lease.mark,
-                    one.lease.number,
-                    int(one.state),
-                    one.attempts,
-                    one.wait,
-                    one.error,
-                    int(one.keeps_bundle),
-                    one.dependency,
-                )
-                for one in results
-            ),
-        ),
+    all_done = all(one.state is State.DONE for one in results)
+    # What is done needs few columns, and is nearly all there is.
+    sets, columns = (SETS_DONE, OF_DONE) if all_done else (SETS, OF_ANY)
+    rows = Rows(columns, sorted(_stored(one)[: len(columns)] for one in results))
+    held = f"{SAME_KEY} AND effects.lease_owner = :owner AND effects.lease_number = r.number"
+    update = f"UPDATE effects SET {sets}, lease_owner = NULL, leased_until = NULL FROM {{rows}} WHERE {held}"
+    if transaction.dialect == "postgresql":
+        ours = await transaction.run(f"{update} {RETURNING_KEY}", rows, owner=owner)
+        return {Mark._make(row) for row in ours}
+    # The only writer may look first: told of each row, it would take the interpreter's lock for each.
+    lost = await transaction.run(
+        "SELECT r.tenant, r.redemption_id, r.handler, r.kind, r.number FROM {rows} "
+        f"WHERE NOT EXISTS (SELECT 1 FROM effects WHERE {held})",
+        Rows(HELD, [row[: len(HELD)] for row in rows.rows]),
         owner=owner,
     )
-    return {Mark._make(row) for row in rows}
+    await transaction.run(update, rows, owner=owner)
+    gone = set(map(tuple, lost))
+    return {one.lease.mark for one in results if (*one.lease.mark, one.lease.number) not in gone}
+
+
+HELD = KEY | {"number": "integer"}
+OF_DONE = HELD | {"attempts": "integer", "error": "text"}
+OF_ANY = OF_DONE | {"state": "smallint", "wait": "bigint", "keeps": "smallint", "dependency": "smallint"}
+SETS_DONE = f"state = {State.DONE}, attempts = r.attempts, last_error = r.error, bundle = NULL, due_at = NULL"
+SETS = (
+    "state = r.state, attempts = r.attempts, "
+    f"last_error = CASE WHEN r.state = {State.PENDING} THEN coalesce(r.error, effects.last_error) "
+    "ELSE r.error END, bundle = CASE WHEN r.keeps = 1 THEN effects.bundle END, "
+    "dependency = coalesce(r.dependency, effects.dependency), "
+    f"due_at = CASE WHEN r.state = {State.PENDING} THEN {{now}} + r.wait END"
+)
+
+
+def _stored(one: Result) -> tuple[Any, ...]:
+    """The columns of OF_ANY."""
+    lease, state, attempts, wait, error, keeps, dependency = one
+    return (*lease.mark, lease.number, attempts, error, int(state), wait, int(keeps), dependency)
 
 
 async def still_leased(transaction: Transaction, leased: Iterable[tuple[str, Lease]]) -> set[Mark]:

@@ -91,6 +91,17 @@ async def test_an_expired_lease_is_claimed_by_another_whose_word_counts(database
     assert await scalar(database, "SELECT state FROM effects") == State.DONE
 
 
+async def test_of_two_words_about_one_effect_that_of_the_later_lease_counts(database: Database) -> None:
+    await pending(database, 1)
+    (first,) = await claim(database, "worker")
+    await expire(database)
+    (second,) = await claim(database, "worker")
+    async with database.transaction() as transaction:
+        results = [Result(first, State.PENDING, 1, error="lost"), Result(second, State.DONE, 2)]
+        assert await store_results(transaction, "worker", results) == {mark(0)}
+    assert await scalar(database, "SELECT state FROM effects") == State.DONE
+
+
 async def test_an_expired_lease_that_nobody_claimed_still_counts(database: Database) -> None:
     await pending(database, 1)
     (lease,) = await claim(database, "first")
