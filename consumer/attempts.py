@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 
 from consumer.endings import Ended, put_off, unfit
 from consumer.metrics import WorkerMetrics
@@ -40,7 +41,9 @@ class Attempts:
         self._fresh = fresh
         self._runs = runs
         self._pace = Pace(self._terms.rate, runtime)
-        self._counted = metrics.attempts
+        self._counter = metrics.attempts
+        self._counters: dict[str, Counter] = {}
+        """By what they count: to look up a labelled counter costs more than to count."""
         metrics.running.labels(work.handler).set_function(lambda: len(self._running))
         self._waiting: dict[Any, Held] = {}
         self._running: dict[Any, Held] = {}
@@ -132,7 +135,7 @@ class Attempts:
 
     def _next(self, tasks: asyncio.TaskGroup) -> Held | None:
         for mark, held in self._waiting.items():
-            if self._fresh(held.since) and mark not in self._running:
+            if self._runs.may_begin(held.lease) and self._fresh(held.since) and mark not in self._running:
                 break
         else:
             return None
@@ -156,7 +159,10 @@ class Attempts:
 
     async def _attempt(self, held: Held) -> Ended:
         ended = await self._runs.ended(held)
-        self._counted.labels(self._work.handler, ended.told).inc()
+        counter = self._counters.get(ended.told)
+        if counter is None:
+            counter = self._counters[ended.told] = self._counter.labels(self._work.handler, ended.told)
+        counter.inc()
         if ended.error is not None:
             log.info(
                 "effect_failed",

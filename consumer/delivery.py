@@ -33,8 +33,11 @@ SETTLING_SECONDS = 10.0
 left alone for so long."""
 GATHER_SECONDS = 0.02
 """While more is running: for so long results gather, to be stored together."""
-AHEAD_SECONDS = 0.5
+AHEAD_SECONDS = 1.0
 """So long a handler must be able to run without a claim: as much is claimed ahead."""
+CLAIMS = 4
+"""Of what is held ahead one part in so many must be used up before more is claimed: few are not worth it, and
+while many are claimed the calls must not run out."""
 MOST_AHEAD = 4_000
 UNMEASURED_SECONDS = 0.01
 """What a call is thought to take before one has been made."""
@@ -177,6 +180,9 @@ class Delivery:
             f"effects of {self.handler}", lambda: self._exchange.carry_out(order)
         )
         del self._attempts.ended[: len(ended)]
+        self._switches.note_stored()
+        for one in self._attempts.ended:
+            self._switches.note(one.calls)  # since then
         self._polled = now if polls else self._polled
         if takes_over and wants:
             self._taken_over = now - (TAKE_OVER_SECONDS if exchanged.more_lost else 0.0)
@@ -191,9 +197,9 @@ class Delivery:
         return exchanged.more and self._wanted() > 0
 
     def _wanted(self) -> int:
-        """How many to claim: none before half of what is held ahead is used up, for few are not worth it."""
+        """How many to claim; 0: not yet."""
         free = self._free()
-        return free if free * 2 >= self._ahead() else 0
+        return free if free * CLAIMS >= self._ahead() else 0
 
     def _to_renew(self, now: float) -> list[Held]:
         if now - self._renewed < RENEW_SECONDS / 2:

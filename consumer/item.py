@@ -63,14 +63,14 @@ class Item(NamedTuple):
         return self.replay is None or self.replay.handler in (None, handler)
 
     @property
-    def payload(self) -> Payload:
-        """What effects need. Not that it was a replay: another handler's effects may share it."""
-        topic, partition, offset, timestamp, key, value, headers = self.record
-        return Payload(topic, partition, offset, timestamp, key, value, tuple(original_headers(headers)))
-
-    @property
     def event(self) -> RedemptionEvent | None:
         return self.meaning if isinstance(self.meaning, RedemptionEvent) else None
+
+
+def payload_of(record: Record) -> Payload:
+    """What effects need. Not that it was a replay: another handler's effects may share it."""
+    topic, partition, offset, timestamp, key, value, headers = record
+    return Payload(topic, partition, offset, timestamp, key, value, tuple(original_headers(headers)))
 
 
 def read_item(record: Record, group: str, decode: Decode = decode) -> Item:

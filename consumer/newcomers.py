@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from consumer.dependencies import Dependencies
-from consumer.item import Item
+from consumer.item import Item, payload_of
 from storage.breakers import closed_doors
 from storage.bundles import RecordKey, bundles_of, store_bundle
 from storage.database import Transaction
@@ -93,7 +93,7 @@ class Newcomers:
         counts: dict[str, int] = {}
         for mark, item in owned.items():
             bundle = self._bundles[mark.event]
-            records.setdefault(bundle, {}).setdefault(mark.event, item.payload)
+            records.setdefault(bundle, {}).setdefault(mark.event, payload_of(item.record))
             counts[bundle] = counts.get(bundle, 0) + 1
         for bundle, payloads in records.items():
             await store_bundle(transaction, bundle, payloads, counts[bundle])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from consumer.item import Item
+from broker.protocols import Record
 from storage.database import Transaction
 from storage.effects import Mark, states_of
 from storage.positions import groups_past
@@ -16,7 +16,7 @@ class Predecessors(NamedTuple):
     all: str
     """The consumer group that runs all handlers; one that runs a subset has the names behind it."""
 
-    async def unsettled(self, transaction: Transaction, items: Mapping[Mark, Item]) -> set[Mark]:
+    async def unsettled(self, transaction: Transaction, records: Mapping[Mark, Record]) -> set[Mark]:
         """The effects whose turn has not come.
 
         A handler has settled an event when its row says so: done, skipped, discarded, or dead, for an
@@ -26,16 +26,17 @@ class Predecessors(NamedTuple):
         waiting: set[Mark] = set()
         for handler in sorted(self.handlers):
             number = transaction.names.find(handler)
-            rows = {mark: mark._replace(handler=number) for mark in items} if number is not None else {}
+            rows = {mark: mark._replace(handler=number) for mark in records} if number is not None else {}
             states = await states_of(transaction, rows.values()) if rows else {}
-            unseen = {mark: item for mark, item in items.items() if rows.get(mark) not in states}
+            unseen = {mark: record for mark, record in records.items() if rows.get(mark) not in states}
             waiting |= {mark for mark, row in rows.items() if states.get(row) is State.PENDING}
             waiting |= await self._unseen(transaction, handler, unseen)
         return waiting
 
-    async def _unseen(self, transaction: Transaction, handler: str, items: Mapping[Mark, Item]) -> set[Mark]:
-        places = {mark: item.record for mark, item in items.items()}
-        topics = {record.topic for record in places.values()}
+    async def _unseen(
+        self, transaction: Transaction, handler: str, records: Mapping[Mark, Record]
+    ) -> set[Mark]:
+        topics = {record.topic for record in records.values()}
         ends: dict[tuple[str, int], int] = {}
         for topic in sorted(topics):
             for group, partition, next_offset in await groups_past(transaction, topic):
@@ -43,7 +44,7 @@ class Predecessors(NamedTuple):
                     ends[topic, partition] = max(ends.get((topic, partition), 0), next_offset)
         return {
             mark
-            for mark, record in places.items()
+            for mark, record in records.items()
             if ends.get((record.topic, record.partition), 0) <= record.offset
         }
 

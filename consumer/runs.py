@@ -11,6 +11,7 @@ from consumer.calls import Calls, call_of
 from consumer.dependencies import KnownDependencies
 from consumer.endings import Ended, again, away, done, given_up, put_off, told_of, unfit, unknown
 from consumer.switches import Switches
+from consumer.within import within
 from consumer.work import Work
 from events.failures import Away, DatabaseUnavailable, Refused, Unavailable
 from events.runtime import Runtime
@@ -49,7 +50,16 @@ class Runs:
         self._probes = probes
         self._known = KnownDependencies()
 
+    def may_begin(self, lease: Lease) -> bool:
+        """Whether its dependency is not about to be found away."""
+        return not self._switches.is_silent(lease.dependency) or lease.mark in self._probes
+
     async def ended(self, held: Held) -> Ended:
+        ended = await self._ended(held)
+        self._switches.note(ended.calls)
+        return ended
+
+    async def _ended(self, held: Held) -> Ended:
         lease, load = held.lease, held.load
         calls = Calls(lease.dependency, self._known, self._switches, self._probes.get(lease.mark))
         if refused := unfit(lease, load, self._terms):
@@ -97,8 +107,7 @@ class Runs:
         if calls.runs:
             lease = lease._replace(attempts=lease.attempts + calls.runs)
         try:
-            async with asyncio.timeout(self._terms.timeout):
-                answer = await self._work.run(held.load, lease, calls.calling)
+            answer = await within(self._terms.timeout, self._work.run(held.load, lease, calls.calling))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -1,9 +1,10 @@
 """Whether one handler's calls may begin, as the last look at the database had it; tells when that changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
+from consumer.breaker import CALLS_IN_A_ROW, Call
 from consumer.metrics import WorkerMetrics
 from storage.breakers import Signals
 
@@ -17,12 +18,31 @@ class Switches:
         self._stopped = False
         self._open: frozenset[str] = frozenset()
         self._due: dict[str, int] = {}
+        self._silent: dict[str, int] = {}
+        """Calls in a row that got no answer, as far as they are not stored yet."""
         self.asked: set[str] = set()
         """Dependencies that calls were refused to since the last look: somebody would call them."""
 
     def is_open(self, dependency: str) -> bool:
-        """Whether its breaker is."""
-        return dependency in self._open
+        """Whether its breaker is, or is about to be."""
+        return dependency in self._open or self.is_silent(dependency)
+
+    def is_silent(self, dependency: str) -> bool:
+        """Whether so many calls got no answer that the next look at the database will open its breaker, if it
+        answers nobody else: a slow database must not let thousands more begin meanwhile."""
+        return self._silent.get(dependency, 0) >= CALLS_IN_A_ROW
+
+    def note(self, calls: Iterable[tuple[str, Call]]) -> None:
+        """Calls that have ended, in order; nobody has stored them yet."""
+        for dependency, how in calls:
+            if how is Call.UNAVAILABLE:
+                self._silent[dependency] = self._silent.get(dependency, 0) + 1
+            elif how is Call.ANSWERED:
+                self._silent.pop(dependency, None)
+
+    def note_stored(self) -> None:
+        """Those noted so far are."""
+        self._silent.clear()
 
     def may_probe(self, dependency: str) -> bool:
         """Whether this worker may make the one call that finds out; to be made at once."""

@@ -1,13 +1,13 @@
 """What a delivery delivers: an event to an effect handler, or a dead letter to its topic."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from broker.protocols import Producer, Record, TooLarge
 from consumer.batch import bury
 from consumer.endings import Ended
-from consumer.item import Item, read_item
+from consumer.item import Item, payload_of, read_item
 from consumer.letter_record import letter_headers
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from consumer.predecessors import Predecessors
@@ -42,7 +42,7 @@ class Work(Protocol):
     async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Any]:
         """What each attempt needs; an effect missing in the answer is buried."""
 
-    async def run(self, load: Any, lease: Lease, calling: Calling) -> Skipped | Deferred | None:
+    def run(self, load: Any, lease: Lease, calling: Calling) -> Awaitable[Skipped | Deferred | None]:
         """One attempt. Raises Refused to give up, anything else to be tried again."""
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
@@ -53,7 +53,8 @@ class Work(Protocol):
 
 
 class EventWork:
-    """Runs a user's effect handler on the events whose payloads were kept for it."""
+    """Runs a user's effect handler on the events whose payloads were kept for it: items as a batch hands them
+    over, records as they are loaded."""
 
     def __init__(
         self,
@@ -69,7 +70,8 @@ class EventWork:
         self._run = handler.run
         self._group = group
 
-    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Item]:
+    async def load(self, transaction: Transaction, leases: Sequence[Lease]) -> dict[Mark, Record]:
+        # Not decoded here: all at once would hold up the calls that run.
         bundled: dict[str, list[RecordKey]] = {}
         for lease in leases:
             if lease.bundle is not None:
@@ -78,16 +80,14 @@ class EventWork:
         if alone := [lease.mark for lease in leases if lease.bundle is None]:
             payloads |= await load_payloads(transaction, alone)
         return {
-            lease.mark: read_item(Record(*payload), self._group)
-            for lease in leases
-            if (payload := payloads.get(lease.mark.event))
+            lease.mark: Record(*payload) for lease in leases if (payload := payloads.get(lease.mark.event))
         }
 
     async def settle(self, transaction: Transaction, ended: Sequence[Ended]) -> None:
         leaving = [one for one in ended if not one.result.keeps_bundle]
         bundles = Counter(one.lease.bundle for one in leaving if one.lease.bundle is not None)
         moving = {
-            one.lease.mark.event: one.load.payload
+            one.lease.mark.event: payload_of(_record(one.load))
             for one in leaving
             if one.waits and one.lease.bundle is not None and one.load is not None
         }
@@ -98,21 +98,24 @@ class EventWork:
             await drop_settled_payloads(transaction, alone)
         await release_bundles(transaction, {name: count for name, count in bundles.items() if name})
 
-    async def run(self, load: Item, lease: Lease, calling: Calling) -> Skipped | Deferred | None:
-        event = load.event
+    def run(
+        self, load: Item | Record, lease: Lease, calling: Calling
+    ) -> Awaitable[Skipped | Deferred | None]:
+        item = self._read(load)
+        event = item.event
         if event is None:
             raise Refused("unreadable_payload", "the stored payload is not readable any more")
         key = f"{self.handler}:{event.tenant}:{event.kind}:{event.redemption_id}"
         since = None if lease.created_at is None else lease.created_at / 1000
-        return await self._run(
-            Attempt(event, load.record.value, lease.attempts, key, lease.generation, since, calling)
+        return self._run(
+            Attempt(event, item.record.value, lease.attempts, key, lease.generation, since, calling)
         )
 
     async def bury(self, transaction: Transaction, buried: Sequence[Buried]) -> None:
+        read = [(one, self._read(one.load)) for one in buried if one.load is not None]
         letters = {
-            one.lease: letter_of(one.load, self._group, self.handler, one.error, one.lease.attempts)
-            for one in buried
-            if one.load is not None
+            one.lease: letter_of(item, self._group, self.handler, one.error, one.lease.attempts)
+            for one, item in read
         }
         known = await self._known(transaction, letters)
         await bury(
@@ -123,11 +126,18 @@ class EventWork:
             ],
         )
 
+    def _read(self, load: Item | Record) -> Item:
+        return load if isinstance(load, Item) else read_item(load, self._group)
+
     async def _known(self, transaction: Transaction, letters: Mapping[Lease, Letter]) -> dict[EventKey, str]:
         """The letters of those that died before. The payload cannot tell which: it may be another record of
         the same event."""
         again = [event_of(letter) for lease, letter in letters.items() if lease.generation]
         return await letters_of_effects(transaction, self._group, self.handler, again) if again else {}
+
+
+def _record(load: Item | Record) -> Record:
+    return load.record if isinstance(load, Item) else load
 
 
 def works_of(handlers: Handlers, group: str, all_group: str | None = None) -> list[EventWork]:

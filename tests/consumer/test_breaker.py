@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.breaker import CALLS_IN_A_ROW, PROBE_MS, SILENCE_MS, Call, after, answers_others
+from consumer.exchange import Exchange, Exchanged, Order
 from events.failures import Unavailable
 from handlers.protocol import Attempt, Retry
 from storage.breakers import Breaker
@@ -76,6 +77,36 @@ def phone(monkeypatch: pytest.MonkeyPatch) -> Phone:
     """Away; and nobody waits long between probes."""
     monkeypatch.setattr("consumer.breaker.PROBE_MS", 50)
     return Phone()
+
+
+async def test_calls_stop_after_ten_failures_though_the_database_has_not_heard_of_them(
+    database: Database, log: ScriptedLog, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = 300
+    for number in range(1, many + 1):
+        await log.append(TOPIC, a_success(f"r_{number}"))
+    bench = Bench(database, log, caller=phone)
+    stored, asked = asyncio.Event(), asyncio.Event()
+    carry_out = Exchange.carry_out
+
+    async def late(exchange: Exchange, order: Order) -> Exchanged:
+        if order.ended:
+            asked.set()
+            await stored.wait()
+        return await carry_out(exchange, order)
+
+    monkeypatch.setattr(Exchange, "carry_out", late)
+    async with bench.running():
+        await asked.wait()
+        for _ in range(many):  # whoever may begin does
+            await asyncio.sleep(0)
+        assert len(phone.calls) <= CALLS_IN_A_ROW + phone.concurrency
+        stored.set()
+        await until(lambda: bench.metric("breaker_open", dependency="caller") == 1)
+        phone.away = False
+        await bench.until_idle()
+    assert await bench.letters() == []
+    assert len({key for key, _ in phone.calls}) == many
 
 
 async def sell(log: ScriptedLog, count: int) -> None:
