@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import structlog
 
@@ -72,7 +73,7 @@ class Reporter:
 
     def _tell_observers(self, items: Sequence[Item], batch: Batch) -> None:
         notes: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for note in batch.notes:
+        for note in chain.from_iterable(told() for told in batch.notes):
             notes[note.tenant, note.redemption_id].append(note.text)
         outcomes = [outcome_of(item, told, notes) for item, told in zip(items, batch.results, strict=True)]
         for observer in self._observers:

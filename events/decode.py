@@ -57,21 +57,19 @@ def _is_zero(id: Leaf) -> bool:
 
 
 def _redemption_id(happening: Happening, data: Data) -> str:
-    named = [id for id in _ids_named(happening, data) if id is not None]
-    if not named:
+    chosen = _original_id(data) if happening.of_rollback else data.redemption and data.redemption.id
+    if chosen is None:
         raise Malformed("no_redemption_id", "the payload names no redemption")
-    chosen, others = named[0], named[1:]
     if not is_fit(chosen):
         raise Malformed("unfit_id", "the redemption id is not 1 to 255 bytes without control characters")
-    if any(other != chosen for other in others):
-        raise Malformed("different_originals", "redemption_rollback.redemption and redemption.id differ")
     if happening.kind is not Kind.FAILED and chosen.startswith(("rf_", "rr_", "rrf_")):
         # Taken as it is, a rollback's own id would undo nothing, and nobody would notice.
         raise Malformed("type_contradicts_result", f"no redemption that {happening.kind} has such an id")
     return chosen
 
 
-def _ids_named(happening: Happening, data: Data) -> list[Leaf]:
-    if happening.of_rollback:
-        return list(original_ids(data))
-    return [] if data.redemption is None else [data.redemption.id]
+def _original_id(data: Data) -> Leaf:
+    named = [id for id in original_ids(data) if id is not None]
+    if is_fit(first := next(iter(named), None)) and any(id != first for id in named):
+        raise Malformed("different_originals", "redemption_rollback.redemption and redemption.id differ")
+    return first

@@ -1,7 +1,7 @@
 """The connection to the database: transactions and read-only snapshots, as the rest of the code sees them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import islice
@@ -50,7 +50,8 @@ class Transaction:
         """The open SQLAlchemy connection. Never commit or roll it back: the worker does."""
         self.dialect = connection.dialect.name
         self.names = Names({})
-        self.notes: list[Note] = []
+        self.notes: list[Callable[[], Sequence[Note]]] = []
+        """Made once all is stored, and only if somebody watches."""
         self.oddities: list[Oddity] = []
 
     async def run(self, sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row[Any]]:

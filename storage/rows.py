@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-MOST_PLACES = 8_192
+MOST_PLACES = 32_000
 """Parameters of one statement. SQLite takes 32,766; prepared, one of that size holds some megabytes."""
 PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 

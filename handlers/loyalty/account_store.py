@@ -1,6 +1,5 @@
 """The tables orders, entries and balances: set-based statements, each over rows in key order."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
@@ -76,9 +75,10 @@ async def insert_entries(transaction: Transaction, entries: Iterable[Entry]) -> 
 
 async def move_balances(transaction: Transaction, entries: Iterable[Entry]) -> None:
     """Last of all: a customer with many orders is the row that many workers want."""
-    moved: Counter[Key] = Counter()
+    moved: dict[Key, int] = {}
     for entry in entries:
-        moved[entry.tenant, entry.customer_id] += entry.points
+        customer = (entry.tenant, entry.customer_id)
+        moved[customer] = moved.get(customer, 0) + entry.points
     if moved:
         await transaction.run(
             "INSERT INTO balances (tenant, customer_id, points) SELECT r.tenant, r.customer_id, r.points "

@@ -1,15 +1,16 @@
 """What an order entitles to, as a function of the facts of its redemptions and the policy alone. Pure."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from handlers.loyalty.facts import Facts
-from handlers.loyalty.policy import Policy, Version
-from handlers.loyalty.reckoning import Earning, Reckoning, excluded, reckon, rounded
+from handlers.loyalty.policy import LARGEST, Policy, Version
+from handlers.loyalty.reckoning import Earning, Reckoning, excluded, reckon
 from handlers.loyalty.sharing import Share, main_account, shares_of
 
 
-class Member(NamedTuple):
+class Member(Struct, frozen=True, gc=False):
     """A redemption of an order."""
 
     facts: Facts
@@ -21,7 +22,7 @@ class Member(NamedTuple):
         return not (self.facts.reversed or self.parent_reversed)
 
 
-class Entitlement(NamedTuple):
+class Entitlement(Struct, frozen=True, gc=False):
     """What is due for one order: `points` on the account of `customer_id`, because of `redemption_id`."""
 
     customer_id: str | None = None
@@ -39,7 +40,7 @@ class Entitlement(NamedTuple):
     @property
     def accounts(self) -> dict[str, int]:
         """Points by account, none without."""
-        accounts = dict(self.others)
+        accounts = dict(self.others) if self.others else {}
         if self.customer_id is not None and self.points:
             accounts[self.customer_id] = self.points
         return accounts
@@ -90,8 +91,8 @@ def _plain(member: Member, version: Version) -> Entitlement:
         return Entitlement(anonymous=account is None)
     base = facts.base
     points = base // version.every * version.points if base is not None and base > 0 else 0
+    given = 0 if account is None else min(points, LARGEST)
     reckoning = Reckoning(version, base, 0, False, points, None, points, (Earning(facts, points),))
-    given = 0 if account is None else rounded(version, points)
     return Entitlement(account, given, facts.redemption_id, account is None, (), facts, reckoning)
 
 

@@ -57,11 +57,15 @@ class Learned(NamedTuple):
         return [key for key, facts in self.before.items() if self.after[key].reversed and not facts.reversed]
 
 
-async def learn(transaction: Transaction, told: Mapping[Key, Facts]) -> Learned:
-    """Merge what a batch tells into the facts. Locks every redemption and parent named, in key order."""
-    if not told:
+def with_parents(told: Mapping[Key, Facts]) -> dict[Key, Facts]:
+    """What a batch tells, and a placeholder for every parent named of which it tells nothing."""
+    return {**{parent: Facts(parent[1]) for parent in _parents(told)}, **told}
+
+
+async def learn(transaction: Transaction, wanted: Mapping[Key, Facts]) -> Learned:
+    """Merge what a batch tells, with its parents, into the facts. Locks them all, in key order."""
+    if not wanted:
         return Learned({}, {}, ())
-    wanted = {**{parent: Facts(parent[1]) for parent in _parents(told)}, **told}
     known = await transaction.insert_absent("facts", Rows(COLUMNS, _rows(wanted)), len(ID))
     before = await _lock(transaction, known)
     after = before | {

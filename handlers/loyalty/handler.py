@@ -1,18 +1,24 @@
 """The loyalty ledger as a handler: a batch of events becomes facts, and what their orders lack is posted."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from events.event import Kind, RedemptionEvent
 from events.failures import Refused
-from handlers.loyalty.fact_store import Learned, learn
+from handlers.loyalty.fact_store import Learned, learn, with_parents
 from handlers.loyalty.facts import Facts, Key, merge
 from handlers.loyalty.oddities import oddities
 from handlers.loyalty.policy import STANDARD, Policy
 from handlers.loyalty.reading import read
-from handlers.loyalty.settlement import Settled, settle_orders
+from handlers.loyalty.settlement import Settled, foresee, settle_orders
 from handlers.protocol import Skipped, Verdicts
 from storage.database import Note, Oddity, Transaction
+from storage.names import Names
 
+S = TypeVar("S")
+W = TypeVar("W")
 ANONYMOUS = Skipped("anonymous")
 
 
@@ -34,9 +40,11 @@ class Loyalty:
         """
         await transaction.learn({event.tenant for event in events})
         told, refused = _read_all(events, transaction, self._policy)
-        learned = await learn(transaction, told)
-        settled = await settle_orders(transaction, learned, self._policy)
-        transaction.notes += _notes(settled, transaction)
+        told = with_parents(told)
+        foreseeing = foresee(told, transaction.names, self._policy)
+        learned, foreseen = await _beside(learn(transaction, told), foreseeing)
+        settled = await settle_orders(transaction, learned, self._policy, foreseen)
+        transaction.notes.append(partial(_notes, settled, transaction.names))
         transaction.oddities += [Oddity(self.name, what) for what in oddities(learned, self._policy)]
         anonymous = _anonymous(learned, settled)
         if not anonymous:
@@ -46,6 +54,15 @@ class Loyalty:
             for index, event in enumerate(events)
             if index not in refused and event.kind is Kind.SUCCEEDED and _key(event, transaction) in anonymous
         }
+
+
+async def _beside(statements: Awaitable[S], work: Coroutine[Any, Any, W]) -> tuple[S, W]:
+    """Both at once: this thread computes while the database works."""
+    computing = asyncio.ensure_future(work)
+    try:
+        return await statements, await computing
+    finally:
+        computing.cancel()
 
 
 def _read_all(
@@ -77,9 +94,9 @@ def _anonymous(learned: Learned, settled: Settled) -> set[Key]:
     }
 
 
-def _notes(settled: Settled, transaction: Transaction) -> list[Note]:
+def _notes(settled: Settled, names: Names) -> list[Note]:
     return [
-        Note(transaction.names.word(entry.tenant), entry.redemption_id, f"{entry.points:+d} points")
+        Note(names.word(entry.tenant), entry.redemption_id, f"{entry.points:+d} points")
         for entry in settled.entries
         if entry.redemption_id is not None
     ]

@@ -55,6 +55,17 @@ class Entry(NamedTuple):
     """What the points are for, as JSON."""
 
 
+class Inputs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """As entries keep them, what is not there left out."""
+
+    base: int | str | None
+    total_discount_amount: int
+    gift: int = 0
+    times: str | None = None
+    bonuses: int = 0
+    reason: str | None = None
+
+
 def entry_key_prefix(tenant: str, order_key: str) -> str:
     """What the keys of an order's entries begin with, before a colon."""
     return f"earn-order:{tenant}:{order_key}"
@@ -124,19 +135,14 @@ def _kind(before: int, after: int) -> EntryKind:
 def inputs_of(due: Entitlement, restated: bool) -> str:
     """What the points were computed from, as JSON: amounts in minor units, fractions as text."""
     deciding, reckoning = due.deciding, due.reckoning
-    inputs: dict[str, object] = {
-        "base": None if reckoning is None or reckoning.base is None else _plain(reckoning.base),
-        "total_discount_amount": deciding.discount if deciding else 0,
-    }
-    if reckoning is not None:
-        if reckoning.gift:
-            inputs["gift"] = reckoning.gift
-        if reckoning.multiplier is not None:
-            inputs["times"] = str(reckoning.multiplier.times)
-        if bonuses := reckoning.bonuses:
-            inputs["bonuses"] = bonuses
-    if restated:
-        inputs["reason"] = "restated"
+    reason = "restated" if restated else None
+    discount = deciding.discount if deciding else 0
+    if reckoning is None:
+        inputs = Inputs(None, discount, reason=reason)
+    else:
+        base = None if reckoning.base is None else _plain(reckoning.base)
+        times = None if reckoning.multiplier is None else str(reckoning.multiplier.times)
+        inputs = Inputs(base, discount, reckoning.gift, times, reckoning.bonuses, reason)
     return msgspec.json.encode(inputs).decode()
 
 

@@ -49,7 +49,8 @@ def _order(order: Order | None, snapshot: Order | None) -> Order:
     """The order as it is now; what it leaves out is taken from the redemption's snapshot of it."""
     if order is None or snapshot is None:
         return order or snapshot or Order()
-    return Order(*map(_first_known, astuple(order), astuple(snapshot)))
+    told = astuple(order)
+    return Order(*map(_first_known, told, astuple(snapshot))) if None in told else order
 
 
 def _first_known(one: Any, other: Any) -> Any:

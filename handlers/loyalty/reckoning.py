@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from handlers.loyalty.conditions import meets
 from handlers.loyalty.details import Details, parsed
@@ -23,7 +24,7 @@ ROUNDINGS: dict[Rounding, Callable[[Number], int]] = {
 }
 
 
-class Earning(NamedTuple):
+class Earning(Struct, frozen=True, gc=False):
     """What one redemption brings its order."""
 
     facts: Facts
@@ -34,7 +35,7 @@ class Earning(NamedTuple):
     """The most that one redemption brings, if that was less."""
 
 
-class Reckoning(NamedTuple):
+class Reckoning(Struct, frozen=True, gc=False):
     """How an order's points come about. The order's own version rules all but bonuses and their cap."""
 
     version: Version | None
@@ -54,7 +55,11 @@ class Reckoning(NamedTuple):
     @property
     def bonuses(self) -> int:
         """Points of all fixed bonuses together."""
-        return sum(bonus.points for earning in self.earnings for bonus in earning.bonuses)
+        points = 0
+        for earning in self.earnings:
+            for bonus in earning.bonuses:
+                points += bonus.points
+        return points
 
 
 def reckon(deciding: Facts, live: Sequence[Facts], policy: Policy) -> Reckoning:

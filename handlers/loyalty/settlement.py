@@ -1,5 +1,6 @@
 """Which orders a batch touches, and what is posted for each of them, under their locks."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -10,12 +11,19 @@ from handlers.loyalty.account_store import (
     move_balances,
     replace_orders,
 )
-from handlers.loyalty.entitlement import Entitlement, Member, entitlement
+from handlers.loyalty.entitlement import Member, entitlement
 from handlers.loyalty.fact_store import Learned, members_of_orders, orders_of_children
-from handlers.loyalty.facts import Key
+from handlers.loyalty.facts import Facts, Key
 from handlers.loyalty.policy import Policy
 from handlers.loyalty.posting import NOTHING_POSTED, Entry, Posted, settle
 from storage.database import Transaction
+from storage.names import Names
+
+AT_A_STRETCH = 100
+"""Orders foreseen without letting go of the loop: the database may have answered meanwhile."""
+
+Members = Mapping[Key, list[Member]]
+"""By order."""
 
 
 class Settled(NamedTuple):
@@ -25,12 +33,34 @@ class Settled(NamedTuple):
     orders: Mapping[Key, Posted]
 
 
-async def settle_orders(transaction: Transaction, learned: Learned, policy: Policy) -> Settled:
+class Foreseen(NamedTuple):
+    """What a batch comes to if it is the first to tell of its redemptions, by order."""
+
+    members: Members
+    orders: Mapping[Key, tuple[Posted, list[Entry]]]
+
+
+async def foresee(told: Mapping[Key, Facts], names: Names, policy: Policy) -> Foreseen:
+    """Needs no database: to be computed while that one stores the facts."""
+    new = Learned({}, told, list(told))
+    members = _members_told(new, _orders_of(new))
+    orders: dict[Key, tuple[Posted, list[Entry]]] = {}
+    for order, those in members.items():
+        if len(orders) % AT_A_STRETCH == 0:
+            await asyncio.sleep(0)
+        orders[order] = _settled(order, those, NOTHING_POSTED, names, policy)
+    return Foreseen(members, orders)
+
+
+async def settle_orders(
+    transaction: Transaction, learned: Learned, policy: Policy, foreseen: Foreseen
+) -> Settled:
     """Post what the orders of changed facts lack. The facts must be locked; locks orders, then balances."""
     touched = _orders_of(learned) | await orders_of_children(transaction, learned.newly_reversed())
     if not touched:
         return Settled([], {})
-    new = await _post_new(transaction, _members_told(learned, touched), policy)
+    members = _members_told(learned, touched) if learned.before else foreseen.members
+    new = await _post_new(transaction, members, policy, foreseen)
     known = await _post_known(transaction, touched - new.orders.keys(), policy)
     entries = [*new.entries, *known.entries]
     await insert_entries(transaction, entries)
@@ -46,9 +76,18 @@ async def restate_orders(transaction: Transaction, orders: Collection[Key], poli
     return settled.entries
 
 
-async def _post_new(transaction: Transaction, members: Mapping[Key, list[Member]], policy: Policy) -> Settled:
+async def _post_new(
+    transaction: Transaction, members: Members, policy: Policy, foreseen: Foreseen
+) -> Settled:
     """Orders that nobody knew have no other facts than this batch's: no need to read them back."""
-    settled = _settle(transaction, {}, _due(members, policy))
+    settled = _together(
+        {
+            order: foreseen.orders[order]
+            if those == foreseen.members.get(order)
+            else _settled(order, those, NOTHING_POSTED, transaction.names, policy)
+            for order, those in members.items()
+        }
+    )
     known = await insert_new_orders(transaction, settled.orders)
     if not known:
         return settled
@@ -66,31 +105,31 @@ async def _post_known(
     posted = await lock_orders(transaction, orders)
     # In a statement after the locks: what the order's last owner committed must be seen.
     members = await members_of_orders(transaction, orders)
-    settled = _settle(transaction, posted, _due(members, policy), restated=restated)
+    settled = _together(
+        {
+            order: _settled(
+                order, those, posted.get(order, NOTHING_POSTED), transaction.names, policy, restated
+            )
+            for order, those in members.items()
+        }
+    )
     await replace_orders(
         transaction, {order: stands for order, stands in settled.orders.items() if stands != posted[order]}
     )
     return settled
 
 
-def _due(members: Mapping[Key, list[Member]], policy: Policy) -> dict[Key, Entitlement]:
-    return {order: entitlement(those, policy) for order, those in members.items()}
+def _settled(
+    order: Key, members: list[Member], posted: Posted, names: Names, policy: Policy, restated: bool = False
+) -> tuple[Posted, list[Entry]]:
+    return settle(order, names.word(order[0]), posted, entitlement(members, policy), restated=restated)
 
 
-def _settle(
-    transaction: Transaction,
-    posted: Mapping[Key, Posted],
-    due: Mapping[Key, Entitlement],
-    *,
-    restated: bool = False,
-) -> Settled:
-    entries: list[Entry] = []
-    orders: dict[Key, Posted] = {}
-    for order, entitled in due.items():
-        tenant, before = transaction.names.word(order[0]), posted.get(order, NOTHING_POSTED)
-        orders[order], moves = settle(order, tenant, before, entitled, restated=restated)
-        entries += moves
-    return Settled(entries, orders)
+def _together(orders: Mapping[Key, tuple[Posted, list[Entry]]]) -> Settled:
+    return Settled(
+        [entry for _, moves in orders.values() for entry in moves],
+        {order: stands for order, (stands, _) in orders.items()},
+    )
 
 
 def _orders_of(learned: Learned) -> set[Key]:

@@ -29,7 +29,7 @@ class Books:
         """One batch, in one transaction."""
         async with self.database.transaction() as transaction:
             verdicts = await Loyalty(self.policy).apply(events, transaction)
-            self.notes += [note.text for note in transaction.notes]
+            self.notes += [note.text for told in transaction.notes for note in told()]
             self.oddities += [what for _, what in transaction.oddities]
         return verdicts
 

@@ -27,7 +27,7 @@ async def test_a_savepoint_that_is_undone_forgets_names_and_notes(database: Data
         with pytest.raises(ValueError, match="no"):
             async with transaction.savepoint():
                 await transaction.learn(["new"])
-                transaction.notes.append(Note("default", "r_1", "+1"))
+                transaction.notes.append(lambda: [Note("default", "r_1", "+1")])
                 transaction.oddities.append(Oddity("loyalty", "negative_base"))
                 raise ValueError("no")
         assert transaction.names.find("new") is None
