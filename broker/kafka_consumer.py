@@ -16,6 +16,9 @@ from events.runtime import Runtime
 
 SILENT_SECONDS = 5.0
 """A broker answers every fetch within half a second; aiokafka hides it from us when none does."""
+TURN = 2000
+"""Records before another partition comes first. Taken in turn by the few, all would run dry together, and
+aiokafka would ask for each alone."""
 STUCK_SECONDS = 120.0
 """Longer than any rebalance: past this aiokafka does not come back by itself."""
 
@@ -34,7 +37,7 @@ class KafkaConsumer:
         self._last = Assignment(0, frozenset(), joined=False)
         self._member_id = ""  # of the membership before this one
         self._places: dict[int, int] = {}  # next offset to hand out, of the partitions placed in this epoch
-        self._turn = 0
+        self._turn, self._taken = 0, 0  # the partition to begin with, and the records of its turn
         self._silence = Silence(runtime)
         self._changed: asyncio.Future[None] | None = None
         self._stopped = False
@@ -154,7 +157,7 @@ class KafkaConsumer:
             raise errors.KafkaError("no fetch was answered")
 
     async def _take(self, member: Membership, max_records: int) -> list[Record]:
-        """What aiokafka holds ready, beginning with another partition each time: a full one starves no other.
+        """What aiokafka holds ready, beginning with another partition each turn: a full one starves no other.
 
         Without a timeout getmany never suspends, so it cannot be cancelled and no rebalance gets between.
         """
@@ -176,15 +179,17 @@ class KafkaConsumer:
             self._raise_unless_stale(error)
             return []
         self._places = places
+        self._taken += len(records)
         if records:
             self._silence.end()
         return records
 
     def _in_turn(self) -> list[int]:
         partitions = sorted(self._places)
-        if partitions:
-            self._turn = (self._turn + 1) % len(partitions)
-        return partitions[self._turn :] + partitions[: self._turn]
+        if self._taken >= TURN:
+            self._turn, self._taken = self._turn + 1, 0
+        first = self._turn % len(partitions) if partitions else 0
+        return partitions[first:] + partitions[:first]
 
     def _rewind(self, member: Membership) -> None:
         """Put aiokafka back to our places: what it had handed out before the error is not delivered."""

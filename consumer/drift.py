@@ -41,9 +41,12 @@ class DriftWatch:
         self._looks = 0
         self._found: Sequence[Drift] = ()
 
-    def read(self, records: Sequence[Record], group: str) -> list[Item]:
-        """The records of a batch as items."""
+    def begin(self) -> None:
+        """A batch."""
         self._looks = AT_MOST
+
+    def read(self, records: Sequence[Record], group: str) -> list[Item]:
+        """Records of the batch as items."""
         return [self._read(record, group) for record in records]
 
     async def store(self, transaction: Transaction, items: Sequence[Item]) -> None:

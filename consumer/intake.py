@@ -22,6 +22,9 @@ from storage.positions import positions, store_positions, went_back
 log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 0.5
+AT_A_STRETCH = 200
+"""Records taken and decoded without letting go of the loop: the database may have answered meanwhile, and
+then waits for us."""
 STANDING_SECONDS = 0.5
 """How often an intake that stands still looks whether it is to go on."""
 
@@ -82,6 +85,8 @@ class Intake:
         self._progress = progress
         self._patience = patience
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
+        self._wanted = asyncio.Event()
+        """Another batch, now that the database works on the last one."""
         self._halted: set[int] = set()
         """Held partitions that could not be placed."""
         self._look_again = False
@@ -112,6 +117,7 @@ class Intake:
     async def fetch_until(self, stop: asyncio.Event) -> None:
         """Fetch until `stop`; then `next` gives None after what is there."""
         while not stop.is_set():
+            await self._wanted.wait()
             try:
                 fetched = await self._patience.outlast("intake", self._fetch, stop)
             except GivenUp:
@@ -119,12 +125,20 @@ class Intake:
             if fetched is None:
                 await set_within(stop, STANDING_SECONDS)
             elif fetched.items:
+                self._wanted.clear()
                 await self._queue.put(fetched)
         await self._queue.put(None)
 
     async def next(self) -> Fetched | None:
         """The next batch; None when the intake has ended."""
+        if self.idle:
+            self.go_on()
         return await self._queue.get()
+
+    def go_on(self) -> None:
+        """Fetch and decode the next batch: the last one keeps the database busy for a while. Earlier it would
+        only keep us from giving the database its work."""
+        self._wanted.set()
 
     def look_again(self) -> None:
         """Try to place what could not be: an operator may have mended it."""
@@ -136,15 +150,28 @@ class Intake:
         if self._standstill.intake:
             return None
         life = self._places.life
+        items: list[Item] = []
+        self._drift.begin()
         try:
-            epoch, records = await unbroken_fetch(self._consumer, self._config.max_records)
-        except Misconfigured:
-            self._places.lose()  # one partition's place is no more: place all anew, which says which
+            epoch, more = await self._take(items, FETCH_SECONDS)
+            while more and len(items) < self._config.max_records:
+                _, more = await self._take(items, 0.0)
+        except BaseException as error:
+            # What was taken before is fetched again. Or one partition's place is no more: placing all anew
+            # says which.
+            if items or isinstance(error, Misconfigured):
+                self._places.lose()
             raise
-        items = self._drift.read(records, self._config.group)
-        next_offsets = {record.partition: record.next_offset for record in records}
+        next_offsets = {item.record.partition: item.record.next_offset for item in items}
         self._places.note_fetched(epoch, life, next_offsets)
         return Fetched(epoch, life, items, next_offsets)
+
+    async def _take(self, items: list[Item], timeout: float) -> tuple[int, bool]:  # noqa: ASYNC109
+        """Add what the log gives at once, decoded. Returns the epoch, and whether there may be more."""
+        most = min(AT_A_STRETCH, self._config.max_records - len(items))
+        epoch, records = await unbroken_fetch(self._consumer, most, timeout)
+        items += self._drift.read(records, self._config.group)
+        return epoch, len(records) == most
 
     async def _place(self) -> None:
         """Give every newly held partition its place."""
@@ -228,10 +255,14 @@ def name_of(partition: int) -> str:
     return f"partition {partition}"
 
 
-async def unbroken_fetch(consumer: Consumer, max_records: int) -> tuple[int, list[Record]]:
+async def unbroken_fetch(
+    consumer: Consumer,
+    max_records: int,
+    timeout: float,  # noqa: ASYNC109
+) -> tuple[int, list[Record]]:
     """A fetch that ends by itself even when we are cancelled: a client whose fetch is cancelled may not
     notice any more that nobody polls."""
-    fetch = asyncio.ensure_future(consumer.fetch(max_records, FETCH_SECONDS))
+    fetch = asyncio.ensure_future(consumer.fetch(max_records, timeout))
     try:
         return await asyncio.shield(fetch)
     except asyncio.CancelledError:

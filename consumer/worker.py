@@ -219,6 +219,7 @@ class Worker:
             self._places.lose()
         elif self._standstill.holds_up(states):
             self._places.lose()
+        self._intake.go_on()
         return fetched.life == self._places.life
 
     async def _release(self) -> None:
