@@ -24,6 +24,7 @@ from consumer.progress import Progress
 from consumer.work import works_of
 from events.event import Kind, RedemptionEvent
 from events.runtime import SystemRuntime
+from handlers.loyalty.handler import Loyalty
 from handlers.protocol import Attempt, Handlers, Retry
 from storage.connect import connect
 from storage.database import Database
@@ -36,7 +37,9 @@ CALL_SECONDS = 0.05
 CONCURRENCIES = (20, 100, 250)
 SECONDS = 8
 """Of calls, at full speed."""
-FILLED_AT_ONCE = 100_000
+WAITING = FILLED_AT_ONCE = 100_000
+STORED = 10_000
+"""Events of which the time is taken."""
 
 
 class Slow:
@@ -48,6 +51,7 @@ class Slow:
     def __init__(self, concurrency: int, calls: int) -> None:
         self.concurrency = concurrency
         self.ended: list[float] = []
+        self.called = asyncio.Event()
         self.all_ended = asyncio.Event()
         self._calls = calls
 
@@ -55,6 +59,7 @@ class Slow:
         return True
 
     async def run(self, attempt: Attempt) -> None:
+        self.called.set()
         await asyncio.sleep(CALL_SECONDS)
         self.ended.append(time.perf_counter())
         if len(self.ended) == self._calls:
@@ -82,6 +87,9 @@ async def run(rows: int) -> None:
                         speed = await _speed(database, concurrency)
                         told = f"{speed.a_second:,.0f}/s, {speed.share:.0%} of what 50 ms allow"
                         print(f"{store}: {concurrency} at once: {told}", flush=True)
+                    alone, beside = await _intake(database)
+                    told = f"{alone:,.0f}/s alone, {beside / alone:.0%} of that beside {WAITING:,} effects"
+                    print(f"{store}: events stored by the ledger: {told}", flush=True)
                     for total in (0, rows // 100, rows // 10, rows):
                         seconds = await _claim_beside(database, total)
                         print(
@@ -103,19 +111,44 @@ async def _speed(database: Database, concurrency: int) -> Speed:
     """Between the first and the last tenth of the calls."""
     allowed = concurrency / CALL_SECONDS
     count = int(allowed * SECONDS)
-    slow, runtime = Slow(concurrency, count), SystemRuntime()
-    handlers = Handlers(effect=(slow,))
-    await _store(database, handlers, count)
-    (work,) = works_of(handlers, GROUP)
-    delivery = Delivery(work, database, runtime, Progress(runtime), WorkerMetrics(CollectorRegistry()))
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(delivery.run(stop))
+    slow = Slow(concurrency, count)
+    await _store(database, Handlers(effect=(slow,)), count)
+    async with _delivering(database, slow):
         await slow.all_ended.wait()
-        stop.set()
     first, last = slow.ended[count // 10], slow.ended[-count // 10]
     a_second = count * 0.8 / (last - first)
     return Speed(concurrency, a_second, a_second / allowed)
+
+
+@asynccontextmanager
+async def _delivering(database: Database, slow: Slow) -> AsyncIterator[None]:
+    runtime, stop = SystemRuntime(), asyncio.Event()
+    (work,) = works_of(Handlers(effect=(slow,)), GROUP)
+    delivery = Delivery(work, database, runtime, Progress(runtime), WorkerMetrics(CollectorRegistry()))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(delivery.run(stop))
+        yield
+        stop.set()
+
+
+async def _intake(database: Database) -> tuple[float, float]:
+    """Events stored in a second, without effects and while a worker claims and calls, 20 at once, some of
+    many that wait; medians of three in turn."""
+    slow, ledger = Slow(20, calls=0), Handlers(transactional=(Loyalty(),))
+    await _store(database, Handlers(effect=(slow,)), WAITING)
+    alone, beside = [], []
+    for _ in range(3):
+        alone.append(await _seconds(database, ledger))
+        async with _delivering(database, slow):
+            await slow.called.wait()
+            beside.append(await _seconds(database, ledger))
+    return STORED / sorted(alone)[1], STORED / sorted(beside)[1]
+
+
+async def _seconds(database: Database, handlers: Handlers) -> float:
+    began = time.perf_counter()
+    await _store(database, handlers, STORED)
+    return time.perf_counter() - began
 
 
 async def _store(database: Database, handlers: Handlers, count: int) -> None:
