@@ -190,7 +190,8 @@ class Delivery:
         self._renew(renewed, exchanged.lost, now)
         self._attempts.ended += exchanged.early
         self._more = exchanged.more or (self._more and not wants)
-        self._attempts.give_back(lambda lease: self._switches.off(lease.dependency))
+        if not self._switches.all_on:
+            self._attempts.give_back(lambda lease: self._switches.off(lease.dependency))
         self._attempts.add(
             [Held(lease, exchanged.loads.get(lease.mark), now) for lease in exchanged.leases], tasks
         )

@@ -49,6 +49,10 @@ class Switches:
         self.asked.add(dependency)
         return self._due.pop(dependency, None) is not None
 
+    @property
+    def all_on(self) -> bool:
+        return not (self._stopped or self._open)
+
     def off(self, dependency: str) -> bool:
         return self._stopped or dependency in self._open
 

@@ -40,9 +40,12 @@ def pack(payloads: Mapping[RecordKey, Payload]) -> bytes:
     return bytes(cramjam.lz4.compress_block(msgspec.msgpack.encode(packed)))
 
 
-def unpack(records: bytes) -> dict[RecordKey, Payload]:
+def unpack(records: bytes, wanted: Collection[RecordKey] | None = None) -> dict[RecordKey, Payload]:
+    """The records of these events; None: all."""
     packed = msgspec.msgpack.decode(bytes(cramjam.lz4.decompress_block(records)), type=list[Packed])
-    return {one[:3]: Payload(*one[3:9], tuple(one[9])) for one in packed}
+    return {
+        one[:3]: Payload(*one[3:9], tuple(one[9])) for one in packed if wanted is None or one[:3] in wanted
+    }
 
 
 async def store_bundle(
@@ -65,8 +68,7 @@ async def load_bundles(
     )
     found: dict[RecordKey, Payload] = {}
     for row in rows:
-        payloads = unpack(row.records)
-        found |= {event: payloads[event] for event in wanted[row.id] if event in payloads}
+        found |= unpack(row.records, set(wanted[row.id]))
     return found
 
 

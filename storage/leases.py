@@ -4,7 +4,7 @@ Statements name a lease by the effect's whole key and never by its state: a plan
 index of pending rows prefers to read all of it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from storage.database import Transaction
@@ -144,18 +144,12 @@ async def _claim(transaction: Transaction, which: str, *, counted: int = 1, **pa
         **parameters,
     )
     word = transaction.names.word
-    return [
-        Lease(
-            Mark._make(row[:4]),
-            row.lease_number,
-            row.attempts,
-            row.generation,
-            word(row.dependency),
-            row.bundle,
-            created_at=row.created_at,
-        )
-        for row in rows
-    ]
+    return [_lease(tuple(row), word) for row in rows]
+
+
+def _lease(row: tuple[Any, ...], word: Callable[[int], str]) -> Lease:
+    *mark, number, attempts, generation, dependency, bundle, created_at = row
+    return Lease(Mark(*mark), number, attempts, generation, word(dependency), bundle, created_at=created_at)
 
 
 def _skip(transaction: Transaction) -> str:
