@@ -101,7 +101,7 @@ class Intake:
     @property
     def waits(self) -> bool:
         """Whether it fetches nothing, and we know why."""
-        return not self.idle or self._standstill.intake
+        return not self.idle or not self._wanted.is_set() or self._standstill.intake
 
     async def more_follows(self) -> bool:
         """Whether the log holds more than what was taken to be settled; False also when it does not say."""

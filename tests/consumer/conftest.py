@@ -8,6 +8,7 @@ import structlog
 from storage.database import Database
 from tests.consumer.bench import Bench
 from tests.consumer.scripted import ScriptedLog
+from tests.services.databases import FlakyDatabase
 
 
 @pytest.fixture
@@ -18,6 +19,11 @@ def log() -> ScriptedLog:
 @pytest.fixture
 def bench(database: Database, log: ScriptedLog) -> Bench:
     return Bench(database, log)
+
+
+@pytest.fixture
+def flaky(database: Database) -> FlakyDatabase:
+    return FlakyDatabase(database)
 
 
 @pytest.fixture(autouse=True)

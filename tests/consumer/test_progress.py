@@ -6,6 +6,7 @@ from consumer.progress import STUCK_SECONDS, Progress
 from events.failures import Misconfigured, Unavailable
 from tests.consumer.bench import Bench, Clock, a_success, until
 from tests.consumer.scripted import TOPIC, ScriptedLog
+from tests.services.databases import FlakyDatabase
 
 
 @pytest.fixture
@@ -94,6 +95,23 @@ async def test_records_that_wait_for_a_log_that_is_away_are_no_stall(bench: Benc
         await until(lambda: bench.progress._stalled == {})
         bench.consumer.fails.clear()
         bench.consumer.hides = False
+
+
+async def test_records_behind_a_batch_that_waits_for_the_database_are_no_stall(
+    flaky: FlakyDatabase, log: ScriptedLog
+) -> None:
+    bench = Bench(flaky, log, max_records=1)
+    async with bench.running():
+        await until(lambda: bench.consumer.fetching == 1)  # else the first would not be fetched any more
+        flaky.down = True
+        for number in range(3):
+            await log.append(TOPIC, a_success(f"r_{number}"), partition=0)
+        await until(lambda: any(reason.startswith("database") for reason in bench.progress.ready()))
+        looks = bench.consumer.calls.count("bounds")
+        await until(lambda: bench.consumer.calls.count("bounds") > looks + 2)
+        assert bench.progress._stalled == {}
+        flaky.down = False
+        await bench.until_idle()
 
 
 async def test_the_lag_is_what_is_not_settled_and_only_of_partitions_held(

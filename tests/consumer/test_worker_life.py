@@ -13,11 +13,6 @@ from tests.services.databases import FlakyDatabase
 
 
 @pytest.fixture
-def flaky(database: Database) -> FlakyDatabase:
-    return FlakyDatabase(database)
-
-
-@pytest.fixture
 def bench(flaky: FlakyDatabase, log: ScriptedLog) -> Bench:
     return Bench(flaky, log)
 
