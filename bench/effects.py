@@ -38,6 +38,7 @@ CONCURRENCIES = (20, 100, 250)
 SECONDS = 8
 """Of calls, at full speed."""
 WAITING = FILLED_AT_ONCE = 100_000
+FEW = 10_000
 STORED = 10_000
 """Events of which the time is taken."""
 
@@ -87,9 +88,8 @@ async def run(rows: int) -> None:
                         speed = await _speed(database, concurrency)
                         told = f"{speed.a_second:,.0f}/s, {speed.share:.0%} of what 50 ms allow"
                         print(f"{store}: {concurrency} at once: {told}", flush=True)
-                    alone, beside = await _intake(database)
-                    told = f"{alone:,.0f}/s alone, {beside / alone:.0%} of that beside {WAITING:,} effects"
-                    print(f"{store}: events stored by the ledger: {told}", flush=True)
+                    async for waiting, a_second in _intake(database):
+                        print(f"{store}: ledger beside {waiting:,} effects: {a_second:,.0f}/s", flush=True)
                     for total in (0, rows // 100, rows // 10, rows):
                         seconds = await _claim_beside(database, total)
                         print(
@@ -131,18 +131,18 @@ async def _delivering(database: Database, slow: Slow) -> AsyncIterator[None]:
         stop.set()
 
 
-async def _intake(database: Database) -> tuple[float, float]:
-    """Events stored in a second, without effects and while a worker claims and calls, 20 at once, some of
-    many that wait; medians of three in turn."""
+async def _intake(database: Database) -> AsyncIterator[tuple[int, float]]:
+    """Events stored in a second: without effects, then while a worker claims and calls, 20 at once, some of a
+    few that wait, and of many; each the median of three."""
     slow, ledger = Slow(20, calls=0), Handlers(transactional=(Loyalty(),))
-    await _store(database, Handlers(effect=(slow,)), WAITING)
-    alone, beside = [], []
-    for _ in range(3):
-        alone.append(await _seconds(database, ledger))
+    yield 0, STORED / sorted([await _seconds(database, ledger) for _ in range(3)])[1]
+    for waiting in (FEW, WAITING):
+        await _store(database, Handlers(effect=(slow,)), waiting)
+        slow.called.clear()
         async with _delivering(database, slow):
             await slow.called.wait()
-            beside.append(await _seconds(database, ledger))
-    return STORED / sorted(alone)[1], STORED / sorted(beside)[1]
+            beside = [await _seconds(database, ledger) for _ in range(3)]
+        yield waiting, STORED / sorted(beside)[1]
 
 
 async def _seconds(database: Database, handlers: Handlers) -> float:
