@@ -52,7 +52,7 @@ def leases_are_not_renewed() -> Iterator[None]:
 
 @mutation
 def the_number_of_a_lease_is_ignored() -> Iterator[None]:
-    words = {"AND effects.lease_owner = :owner ": "", "AND effects.lease_number = r.number ": ""}
+    words = {"AND effects.lease_owner = :owner ": "", "AND effects.lease_number = r.number": ""}
     with patch("consumer.exchange.store_results", rewritten(store_results, words)):
         yield
 
