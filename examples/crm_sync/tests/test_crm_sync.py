@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from crm_sync.handler import CrmSync
 from crm_sync.settings import Settings
@@ -16,6 +18,23 @@ from handlers.protocol import Attempt, Skipped
 from handlers.testing import Trial, check_effect_handler, redeemed, rolled_back
 
 MORNING, NOON = "2026-07-01T08:00:00.000Z", "2026-07-01T12:00:00.000Z"
+
+
+@pytest.fixture(autouse=True)
+async def clients_closed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """A handler lives as long as its worker, so nobody closes its client. Left to the collector here, its
+    sockets would be some other test's fault."""
+    clients: list[httpx.AsyncClient] = []
+
+    class Client(httpx.AsyncClient):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            clients.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Client)
+    yield
+    for client in clients:
+        await client.aclose()
 
 
 @asynccontextmanager
