@@ -93,11 +93,12 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# Minutes to an hour; figures go to bench/results/, and a run that was stopped goes on where it was.
+# An hour or two; figures go to bench/results/, and a run that was stopped goes on where it was.
 bench: $(DEV)
 	$(BIN)/python -m bench worker
 	$(BIN)/python -m bench ingress
 	$(BIN)/python -m bench latency
+	$(BIN)/python -m bench growth
 	$(BIN)/python -m bench report
 
 # Two minutes: ours beside the raw loop; fails when it became slower than bench/results/quick.json says.

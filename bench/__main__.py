@@ -16,7 +16,10 @@ from bench.measuring import Limits
 from bench.plot import svg
 from bench.report import markdown
 from bench.results import DIRECTORY, ResultsFile
-from bench.runs import chosen, run_ingress, run_latency, run_workers
+from bench.runs import Growth, chosen, run_growth, run_ingress, run_latency, run_workers
+
+REDEMPTIONS = (0, 1_000_000, 5_000_000, 10_000_000)
+PENDING = (0, 1_000_000, 10_000_000)
 
 app = typer.Typer(help="The benchmarks.", no_args_is_help=True, add_completion=False)
 
@@ -63,6 +66,30 @@ def ingress(rounds: Rounds = 3, seconds: Seconds = 20.0, only: Only = None, into
 def latency(seconds: Seconds = 20.0, into: Into = None) -> None:
     """From POST to committed ledger row, at shares of what the worker can do."""
     asyncio.run(run_latency(_file(into), seconds))
+
+
+@app.command()
+def growth(
+    redemptions: Annotated[
+        list[int] | None, typer.Option(help="Stored ones, in this order; may be given several times.")
+    ] = None,
+    pending: Annotated[
+        list[int] | None, typer.Option(help="Effects that wait while others are claimed, the same way.")
+    ] = None,
+    backlog: Annotated[
+        int, typer.Option(help="Effects that wait in a store while memory is watched; 0: none.")
+    ] = 1_000_000,
+    minutes: Annotated[
+        float, typer.Option(help="Of a steady play, in which memory is watched; 0: none.")
+    ] = 10.0,
+    rate: Annotated[int, typer.Option(help="Events a second in it.")] = 1_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 20.0,
+    into: Into = None,
+) -> None:
+    """The worker on PostgreSQL beside 0, 1, 5 and 10 million redemptions, and what it holds in memory."""
+    grown = Growth(redemptions or REDEMPTIONS, pending or PENDING, backlog, minutes, rate)
+    asyncio.run(run_growth(_file(into), grown, rounds, seconds))
 
 
 @app.command()

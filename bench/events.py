@@ -20,6 +20,11 @@ DEAD_LETTERS = "bench.dead-letters"
 BATCH_BYTES = 256 * 1024
 """As the ingress batches under load."""
 IN_FLIGHT = 2_000
+HEADERS = [
+    ("tenant", b"default"),
+    ("received-at", b"2024-03-13T17:36:00.000Z"),
+    ("request-id", b"0" * 32),
+]
 
 SLOTS = {
     "cust_IdgAFZxYwwHctOk9pPuMu308": "cust_%(customer)s",
@@ -153,16 +158,11 @@ async def _fill(bootstrap: str, events: Events) -> None:
         linger_ms=20,
         enable_idempotence=True,
     )
-    headers = [
-        ("tenant", b"default"),
-        ("received-at", b"2024-03-13T17:36:00.000Z"),
-        ("request-id", b"0" * 32),
-    ]
     await producer.start()
     try:
         waiting: list[asyncio.Future[Any]] = []
         for key, body in events.bodies():
-            waiting.append(await producer.send(events.topic, body, key, headers=headers))
+            waiting.append(await producer.send(events.topic, body, key, headers=HEADERS))
             if len(waiting) == IN_FLIGHT:
                 await asyncio.gather(*waiting)
                 waiting.clear()

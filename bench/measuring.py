@@ -39,25 +39,36 @@ class Look(NamedTuple):
 
 
 async def measure(cell: Cell, number: int, events: Events, services: Services, limits: Limits) -> Measured:
-    """Round `number` of a cell. Raises Unprepared, or RuntimeError when it fails or leaves too little."""
+    """Round `number` of a cell, with everything its own. Raises as `play` does."""
+    async with stage_of(cell.store, events, services) as stage:
+        return await play(cell, number, stage, services, limits)
+
+
+@asynccontextmanager
+async def stage_of(store: Store, events: Events, services: Services) -> AsyncIterator[Stage]:
+    """With an empty database and a group that has read nothing; all gone at the end."""
     directory = Path(tempfile.mkdtemp(prefix="bench-cell-"))
     try:
-        async with database(cell.store, services, directory) as url:
+        async with database(store, services, directory) as url:
             group = f"bench-{uuid.uuid4().hex[:12]}"
-            stage = Stage(services.kafka, events, group, directory, url, free_port())
-            command = await cell.prepare(stage)
-            async with _admin(services.kafka) as admin:
-                offsets = CommittedOffsets(admin, group)
-                with running(command, directory / "log") as process:
-                    play = _Play(cell, stage, services, process, offsets)
-                    measured = await play.measured(number, limits)
-                committed = await offsets.done()
-            stored = await _stored(cell, url)
-            if stored is not None and stored < committed:
-                raise RuntimeError(f"{cell.name} committed {committed} events and stored {stored}")
-        return measured
+            yield Stage(services.kafka, events, group, directory, url, free_port())
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+async def play(cell: Cell, number: int, stage: Stage, services: Services, limits: Limits) -> Measured:
+    """From where the stage's group is. Raises Unprepared, or RuntimeError when the cell fails or leaves too
+    little."""
+    command = await cell.prepare(stage)
+    async with admin_of(services.kafka) as admin:
+        offsets = CommittedOffsets(admin, stage.group)
+        with running(command, stage.directory / "log") as process:
+            measured = await _Play(cell, stage, services, process, offsets).measured(number, limits)
+        committed = await offsets.done()
+    stored = await _stored(cell, stage.database_url)
+    if stored is not None and stored < committed:
+        raise RuntimeError(f"{cell.name} committed {committed} events and stored {stored}")
+    return measured
 
 
 class _Play:
@@ -164,7 +175,7 @@ def running(command: Command, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_of(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

@@ -1,11 +1,14 @@
 """Whole runs: cells in turn, round after round, each figure kept as soon as it is there."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from subprocess import SubprocessError
+from typing import Any, NamedTuple
 
 from bench.cell import Cell, Unprepared
 from bench.doors import DOORS
 from bench.events import Events, preload
+from bench.growth import CLAIMING, FRESH, OF_THE_RAW_LOOP, STORE, THROUGHPUT, claims_at, growth_at
+from bench.holding import BACKLOG, STEADY, backlog_of, steady
 from bench.ingress import KNOCKS, cell_of, knock_at
 from bench.knocking import requests
 from bench.latency import LATENCY, SHARES, STORES, latency_at
@@ -13,6 +16,7 @@ from bench.measuring import Limits, measure
 from bench.peers.cells import CELLS as PEERS
 from bench.results import ResultsFile
 from bench.services import services
+from bench.tables import Tabled
 from bench.worker_cells import CELLS as OURS
 
 FAULTS = (Unprepared, RuntimeError, OSError, EOFError, SubprocessError)
@@ -71,18 +75,63 @@ async def run_latency(file: ResultsFile, seconds: float) -> None:
     with services() as served:
         for store in STORES:
             for share in SHARES:
-                name = f"latency, {store}, {share:.0%}"
-                if file.results.has_row(LATENCY, store, share):
-                    continue
-                try:
-                    row = await latency_at(store, share, served, seconds)
-                except FAULTS as reason:
-                    _leave_out(file, name, reason)
-                    continue
-                file.results.tabled.append(row)
-                file.results.left_out.pop(name, None)
-                file.save()
-                print(row.values, flush=True)
+                name, row = f"latency, {store}, {share:.0%}", latency_at(store, share, served, seconds)
+                await _tabled(file, name, LATENCY, (store, share), row)
+
+
+class Growth(NamedTuple):
+    """How far a store is to grow; what is 0 or empty is not played."""
+
+    redemptions: Sequence[int]
+    pending: Sequence[int]
+    """Beside which others are claimed."""
+    backlog: int
+    minutes: float
+    """Of a steady play, at this rate:"""
+    rate: int
+
+
+async def run_growth(file: ResultsFile, growth: Growth, rounds: int, seconds: float) -> None:
+    limits = Limits(seconds)
+    with services() as served:
+        await preload(served.kafka, FRESH)
+        for stored in growth.redemptions:
+            row = growth_at(stored, served, rounds, limits, _empty_ratio(file))
+            await _tabled(file, f"growth, {stored:,} redemptions", THROUGHPUT, (STORE, stored), row)
+        for waiting in growth.pending:
+            row = claims_at(waiting, served)
+            await _tabled(file, f"claims, {waiting:,} pending", CLAIMING, (STORE, waiting), row)
+        if growth.backlog:
+            name, row = f"memory, {growth.backlog:,} pending", backlog_of(growth.backlog, served, seconds)
+            await _tabled(file, name, BACKLOG, (STORE, growth.backlog), row)
+        if minutes := growth.minutes:
+            row = steady(minutes, growth.rate, served)
+            await _tabled(file, f"memory, {minutes:g} minutes", STEADY, (STORE, minutes, growth.rate), row)
+
+
+def _empty_ratio(file: ResultsFile) -> float | None:
+    for row in file.results.tabled:
+        if row.section == THROUGHPUT and row.values["redemptions"] == 0:
+            return float(row.values[OF_THE_RAW_LOOP])
+    return None
+
+
+async def _tabled(
+    file: ResultsFile, name: str, section: str, first: tuple[object, ...], row: Coroutine[Any, Any, Tabled]
+) -> None:
+    """Play a row, unless the file has one that begins like it."""
+    if file.results.has_row(section, *first):
+        row.close()
+        return
+    try:
+        played = await row
+    except FAULTS as reason:
+        _leave_out(file, name, reason)
+        return
+    file.results.tabled.append(played)
+    file.results.left_out.pop(name, None)
+    file.save()
+    print(played.values, flush=True)
 
 
 def _leave_out(file: ResultsFile, cell: str, reason: Exception) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ingress, latency
+from bench import growth, holding, ingress, latency
 from bench.cell import Cell
 from bench.doors import DOORS, NAIVE, Door
 from bench.events import Events, preload
@@ -16,6 +16,8 @@ from bench.worker_cells import CELLS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 FEW = Events(20_000, 500)
+MORE = Events(60_000, 500)
+"""For two plays in turn."""
 PLAYED = [
     cell
     for cell in CELLS
@@ -53,3 +55,36 @@ async def test_latency_is_measured(services: Services, monkeypatch: pytest.Monke
     monkeypatch.setattr(latency, "FLOOD_RATE", 500.0)
     row = await latency.latency_at("sqlite", 0.1, services, 0.5)
     assert row.values["refused"] == 0
+
+
+async def test_throughput_beside_what_is_stored_is_measured(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "FRESH", MORE)
+    monkeypatch.setattr(growth, "BASE_SECONDS", 2.0)
+    await preload(services.kafka, MORE)
+    row = await growth.growth_at(100_000, services, 1, Limits(2.0), empty=0.1)
+    assert 80_000 < int(row.values["stored"]) < 120_000
+    assert row.values["redemptions"] == 100_000
+    assert float(row.values["of the empty store's"]) > 0
+
+
+async def test_claims_beside_effects_that_wait_are_measured(services: Services) -> None:
+    row = await growth.claims_at(1_000, services)
+    assert float(row.values["ms for 500"]) > 0
+
+
+async def test_memory_beside_effects_that_wait_is_measured(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "FRESH", FEW)
+    await preload(services.kafka, FEW)
+    row = await holding.backlog_of(2_000, services, 2.0)
+    assert float(row.values["stored/s"]) > 0
+    assert float(row.values["RSS MiB while they go"]) > 0
+
+
+async def test_memory_over_time_is_measured(services: Services) -> None:
+    row = await holding.steady(0.05, 300, services)
+    assert row.values["events"] == 900
+    assert float(row.values["RSS MiB, first tenth"]) > 0
