@@ -42,9 +42,11 @@ async def backlog_of(pending: int, services: Services, seconds: float) -> Tabled
         await _handler("pause", command)
         offsets, run = CommittedOffsets(admin, stage.group), EffectsRun(stage.admin_port)
         async with _worker(command, stage) as look:
-            began = time.monotonic()
-            growing = await _watched(look, offsets.done, pending)
-            grown = time.monotonic() - began
+            await _watched(look, offsets.members, 1)
+            growing = await _watched(look, offsets.done, 1)
+            first, began = await offsets.done(), time.monotonic()
+            growing += await _watched(look, offsets.done, pending)
+            stored = (await offsets.done() - first) / (time.monotonic() - began)
             if await run.done():
                 raise RuntimeError("a paused handler was called")
             await _handler("resume", command)
@@ -57,7 +59,7 @@ async def backlog_of(pending: int, services: Services, seconds: float) -> Tabled
         {
             "database": STORE,
             "pending": pending,
-            "stored/s": round(pending / grown),
+            "stored/s": round(stored),
             "RSS MiB while they come": _mib(max(growing)),
             "delivered/s": round(delivered),
             "RSS MiB while they go": _mib(max(draining)),

@@ -80,7 +80,7 @@ async def test_memory_beside_effects_that_wait_is_measured(
     monkeypatch.setattr(holding, "FRESH", FEW)
     await preload(services.kafka, FEW)
     row = await holding.backlog_of(2_000, services, 2.0)
-    assert float(row.values["stored/s"]) > 0
+    assert float(row.values["RSS MiB while they come"]) > 0
     assert float(row.values["RSS MiB while they go"]) > 0
 
 
