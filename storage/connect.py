@@ -1,8 +1,7 @@
 """Opening the database: drivers, pools, pragmas and time-outs."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -13,6 +12,7 @@ from events.failures import Misconfigured
 from events.runtime import Runtime
 from storage.database import Database
 from storage.errors import name_failures
+from storage.sqlite_driver import opened
 
 CONNECT_SECONDS = 10
 COMMAND_SECONDS = 45
@@ -71,7 +71,7 @@ def connect(
 
 
 def _postgresql_engine(dsn: Callable[[], str], command_seconds: float | None) -> AsyncEngine:
-    async def opened() -> Any:
+    async def connected() -> Any:
         # The DSN goes to the driver as it is: sockets, sslmode, several hosts are its business.
         return await asyncpg.connect(
             dsn(),
@@ -81,20 +81,17 @@ def _postgresql_engine(dsn: Callable[[], str], command_seconds: float | None) ->
         )
 
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=opened, isolation_level="READ COMMITTED", **ENGINE
+        "postgresql+asyncpg://", async_creator=connected, isolation_level="READ COMMITTED", **ENGINE
     )
 
 
 def _sqlite_engine(path: str, runtime: Runtime) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
-        connect_args={"cached_statements": PREPARED_STATEMENTS, "factory": _SqliteConnection},
-        **ENGINE,
+        f"sqlite+aiosqlite:///{path}", async_creator=partial(opened, path, PREPARED_STATEMENTS), **ENGINE
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver's would come too late
         connection.create_function("now_ms", 0, lambda: int(runtime.now() * 1000))
         cursor = connection.cursor()
         for pragma in SQLITE_PRAGMAS:
@@ -107,17 +104,3 @@ def _sqlite_engine(path: str, runtime: Runtime) -> AsyncEngine:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
 
     return engine
-
-
-class _SqliteConnection(sqlite3.Connection):
-    """Lets go of its locks when it is closed.
-
-    SQLite closes a connection for good, and so ends its transaction, with its last statement, which lives as
-    long as a cursor does: in the traceback of the error that ended it, say. So a transaction cut off by a
-    time-out would keep everybody else from writing until the garbage collector came by.
-    """
-
-    def close(self) -> None:
-        with suppress(sqlite3.ProgrammingError):  # closed before: the driver may do it twice
-            self.rollback()
-        super().close()

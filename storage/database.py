@@ -16,6 +16,7 @@ from events.failures import DatabaseUnavailable
 from storage.errors import failures_named
 from storage.names import Names
 from storage.rows import Rows
+from storage.sqlite_driver import IN_ONE_TRIP
 
 NOW = {
     # Stable within a statement, so that an index can be searched with it.
@@ -68,8 +69,12 @@ class Transaction:
             return _all(
                 await self.connection.execute(_text(sql.replace("{rows}", source)), parameters | arrays)
             )
+        pieces = list(rows.pieces(sql, parameters))
+        if len(pieces) > 1 and sql.startswith(("INSERT", "UPDATE", "DELETE")) and "RETURNING" not in sql:
+            await self.connection.exec_driver_sql(IN_ONE_TRIP, pieces)
+            return []
         found: list[Row[Any]] = []
-        for piece, values in rows.pieces(sql, parameters):
+        for piece, values in pieces:
             found += _all(await self.connection.exec_driver_sql(piece, values))
         return found
 

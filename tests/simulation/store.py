@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
+from storage.sqlite_driver import execute_each
 from tests.simulation.loop import CURRENT, Machine, pause
 
 BUSY_SECONDS = 4.0
@@ -67,7 +68,7 @@ class Store:
         if ills.statement:
             self._perhaps(session, ills.statement, "statement failed")
         if isinstance(parameters, list):
-            cursor = self.connection.executemany(sql, parameters)
+            execute_each(self.connection, sql, parameters)
             answer: tuple[Any, list[Any]] = (None, [])
         else:
             cursor = self.connection.execute(sql, parameters)

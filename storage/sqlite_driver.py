@@ -1,0 +1,134 @@
+"""aiosqlite with one trip to its thread for a statement, or for several, not four for each.
+
+SQLAlchemy asks for a cursor, executes, fetches and closes. Each of these waits until the thread has the
+interpreter's lock, and then until the loop has a moment for the answer: some ten milliseconds each beside a
+loop that decodes.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Self
+
+import aiosqlite
+
+IN_ONE_TRIP = "-- several statements, each with its parameters"
+"""As a statement: its parameters are a list of statements, each with its own. No rows come back."""
+FETCHED_AT_ONCE = 5_000
+"""Rows that come with the execution; of a longer answer the others come as they are asked for."""
+
+
+async def opened(path: str, prepared_statements: int) -> aiosqlite.Connection:
+    """A connection without a transaction: whoever wants one says BEGIN."""
+
+    def connected() -> sqlite3.Connection:
+        return sqlite3.connect(
+            path, isolation_level=None, cached_statements=prepared_statements, factory=_Connection
+        )
+
+    connection = _AsyncConnection(connected, FETCHED_AT_ONCE)
+    connection._thread.daemon = (
+        True  # as SQLAlchemy has it: a connection left open must not keep us from ending
+    )
+    return await connection
+
+
+class _Connection(sqlite3.Connection):
+    """Lets go of its locks when it is closed.
+
+    SQLite closes a connection for good, and so ends its transaction, with its last statement, which lives as
+    long as a cursor does: in the traceback of the error that ended it, say. So a transaction cut off by a
+    time-out would keep everybody else from writing until the garbage collector came by.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # closed before: the driver may do it twice
+            self.rollback()
+        super().close()
+
+
+class _AsyncConnection(aiosqlite.Connection):
+    def cursor(self) -> "_Cursor":  # type: ignore[override]
+        return _Cursor(self)
+
+    async def ask(self, question: Callable[..., "_Answer"], *arguments: Any) -> "_Answer":
+        """In the thread that the connection belongs to."""
+        return await self._execute(question, self._conn, *arguments)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Answer(NamedTuple):
+    cursor: sqlite3.Cursor
+    rows: list[Any]
+    more: bool
+    """Whether there may be more rows; if not, the cursor is closed."""
+
+
+class _Cursor(aiosqlite.Cursor):
+    """Made with its first statement."""
+
+    def __init__(self, connection: _AsyncConnection) -> None:
+        super().__init__(connection, None)  # type: ignore[arg-type]
+        self._connection = connection
+        self._rows: list[Any] = []
+        self._more = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Self:
+        self._cursor, self._rows, self._more = await self._connection.ask(_executed, sql, parameters or ())
+        return self
+
+    async def executemany(self, sql: str, parameters: Iterable[Iterable[Any]]) -> Self:
+        self._cursor, self._rows, self._more = await self._connection.ask(_executed_each, sql, parameters)
+        return self
+
+    async def fetchone(self) -> Any:
+        rows = await self.fetchmany(1)
+        return rows[0] if rows else None
+
+    async def fetchmany(self, size: int | None = None) -> Sequence[Any]:
+        most = self.arraysize if size is None else size
+        while self._more and len(self._rows) < most:
+            _, rows, self._more = await self._connection.ask(_fetched, self._cursor)
+            self._rows += rows
+        rows, self._rows = self._rows[:most], self._rows[most:]
+        return rows
+
+    async def fetchall(self) -> Sequence[Any]:
+        rows, self._rows = self._rows, []
+        if self._more:
+            rows += await self._execute(self._cursor.fetchall)  # type: ignore[no-untyped-call]
+            self._more = False
+        return rows
+
+    async def close(self) -> None:
+        if self._more:
+            self._more = False
+            await super().close()
+
+
+def _executed(connection: sqlite3.Connection, sql: str, parameters: Any) -> _Answer:
+    return _fetched(connection, connection.execute(sql, parameters))
+
+
+def _executed_each(connection: sqlite3.Connection, sql: str, parameters: Any) -> _Answer:
+    return _fetched(connection, execute_each(connection, sql, parameters))
+
+
+def execute_each(connection: sqlite3.Connection, sql: str, parameters: Any) -> sqlite3.Cursor:
+    """`executemany`, or what IN_ONE_TRIP says."""
+    if sql != IN_ONE_TRIP:
+        return connection.executemany(sql, parameters)
+    cursor = connection.cursor()
+    for each, its in parameters:
+        cursor.execute(each, its)
+    return cursor
+
+
+def _fetched(_: sqlite3.Connection, cursor: sqlite3.Cursor) -> _Answer:
+    rows = [] if cursor.description is None else cursor.fetchmany(FETCHED_AT_ONCE)
+    more = len(rows) == FETCHED_AT_ONCE
+    if not more:
+        cursor.close()
+    return _Answer(cursor, rows, more)

@@ -1,0 +1,97 @@
+"""aiosqlite as we use it: how often a statement goes to the connection's thread, and what comes back."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import aiosqlite
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from storage import sqlite_driver
+from storage.database import Database
+from storage.rows import Rows
+
+COUNT = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < :most) SELECT id FROM n"
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many of them all connections make."""
+    counted, execute = Counter[str](), aiosqlite.Connection._execute
+
+    async def count(self: aiosqlite.Connection, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        counted["made"] += 1
+        return await execute(self, function, *args, **more)
+
+    monkeypatch.setattr(aiosqlite.Connection, "_execute", count)
+    return counted
+
+
+async def test_a_statement_takes_one_trip(sqlite: Database, trips: Counter[str]) -> None:
+    async with sqlite.transaction() as transaction:
+        before = trips["made"]
+        assert [row.id for row in await transaction.run(COUNT, most=3)] == [1, 2, 3]
+        assert trips["made"] == before + 1
+
+
+async def test_rows_in_many_sizes_take_one_trip(sqlite: Database, trips: Counter[str]) -> None:
+    async with sqlite.transaction() as transaction:
+        before = trips["made"]
+        rows = Rows({"id": "text"}, [(f"r_{number}",) for number in range(1023)])
+        await transaction.run("INSERT INTO sales (id) SELECT r.id FROM {rows}", rows)
+        assert trips["made"] == before + 1
+        (row,) = await transaction.run("SELECT count(*) AS stored FROM sales")
+        assert row.stored == 1023
+
+
+async def test_of_rows_that_fail_half_way_a_savepoint_leaves_none(sqlite: Database) -> None:
+    rows = Rows({"id": "text"}, [(f"r_{number % 1000}",) for number in range(1023)])
+    async with sqlite.transaction() as transaction:
+        with pytest.raises(IntegrityError):
+            async with transaction.savepoint():
+                await transaction.run("INSERT INTO sales (id) SELECT r.id FROM {rows}", rows)
+        assert await transaction.run("SELECT id FROM sales") == []
+
+
+async def test_a_statement_for_each_row_is_run(sqlite: Database) -> None:
+    async with sqlite.transaction() as transaction:
+        await transaction.run_each("INSERT INTO sales (id) VALUES (:id)", [{"id": "r_1"}, {"id": "r_2"}])
+        assert [row.id for row in await transaction.run("SELECT id FROM sales ORDER BY id")] == ["r_1", "r_2"]
+
+
+@pytest.mark.parametrize("most", [0, 1, 6, 7, 8, 14, 50])
+async def test_long_answers_are_whole(sqlite: Database, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(sqlite_driver, "FETCHED_AT_ONCE", 7)
+    async with sqlite.snapshot() as snapshot:
+        expected = [*range(1, most + 1)] or [1]
+        assert [row.id for row in await snapshot.run(COUNT, most=most)] == expected
+        assert [row.id async for row in snapshot.stream(COUNT, most=most)] == expected
+
+
+async def test_a_stream_holds_few_rows(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = 0
+    fetched = sqlite_driver._fetched
+
+    def watched(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Any:
+        nonlocal held
+        answer = fetched(connection, cursor)
+        held = max(held, len(answer.rows))
+        return answer
+
+    monkeypatch.setattr(sqlite_driver, "_fetched", watched)
+    async with sqlite.snapshot() as snapshot:
+        total = [row.id async for row in snapshot.stream(COUNT, most=60_000)]
+    assert (len(total), held) == (60_000, sqlite_driver.FETCHED_AT_ONCE)
+
+
+async def test_a_stream_left_early_holds_no_lock(sqlite: Database) -> None:
+    async with sqlite.transaction() as transaction:
+        await transaction.run("INSERT INTO sales (id) VALUES ('r_1')")
+    async with sqlite.transaction() as transaction:
+        async for row in transaction.stream(COUNT, most=60_000):
+            if row.id == 3:
+                break
+    async with sqlite.transaction() as transaction:
+        await transaction.run("DELETE FROM sales")
