@@ -1,7 +1,7 @@
 """One batch, one transaction: claim the effects that are new, apply handlers, store letters and positions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from consumer.guard import Trial, unguarded
 from consumer.isolation import Verdict, apply_isolated
@@ -63,8 +63,15 @@ class Batch:
         self.notes = transaction.notes
         self.oddities = transaction.oddities
 
-    async def settle(self, topic: str, next_offsets: Mapping[int, int], reader: str | None = None) -> None:
-        """Do all of it; `reader`: the group whose positions move, if it is not that of the letters.
+    async def settle(
+        self,
+        topic: str,
+        next_offsets: Mapping[int, int],
+        reader: str | None = None,
+        at_work: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Do all of it; `reader`: the group whose positions move, if it is not that of the letters. `at_work`
+        is called when the database is about to get most of its work.
 
         Raises Unavailable or Misconfigured: then roll back and settle the batch anew;
         Crossed: roll back, and settle what comes before."""
@@ -73,6 +80,7 @@ class Batch:
         self._set_aside()
         wanted = {handler.name: self._wanted_by(handler) for handler in self._handlers.transactional}
         asked = {handler.name: self._asked_of(handler) for handler in self._handlers.effect}
+        at_work()
         await self._claim(wanted, asked)
         for handler in self._handlers.transactional:
             await self._apply(handler, wanted[handler.name])

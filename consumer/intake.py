@@ -22,9 +22,11 @@ from storage.positions import positions, store_positions, went_back
 log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 0.5
-AT_A_STRETCH = 200
-"""Records taken and decoded without letting go of the loop: the database may have answered meanwhile, and
-then waits for us."""
+TAKEN_AT_ONCE = 200
+"""Records."""
+AT_A_STRETCH = 50
+"""Records decoded without letting go of the loop: the database may have answered meanwhile, and then waits
+for us."""
 STANDING_SECONDS = 0.5
 """How often an intake that stands still looks whether it is to go on."""
 
@@ -168,9 +170,11 @@ class Intake:
 
     async def _take(self, items: list[Item], timeout: float) -> tuple[int, bool]:  # noqa: ASYNC109
         """Add what the log gives at once, decoded. Returns the epoch, and whether there may be more."""
-        most = min(AT_A_STRETCH, self._config.max_records - len(items))
+        most = min(TAKEN_AT_ONCE, self._config.max_records - len(items))
         epoch, records = await unbroken_fetch(self._consumer, most, timeout)
-        items += self._drift.read(records, self._config.group)
+        for begin in range(0, len(records), AT_A_STRETCH):
+            items += self._drift.read(records[begin : begin + AT_A_STRETCH], self._config.group)
+            await asyncio.sleep(0)
         return epoch, len(records) == most
 
     async def _place(self) -> None:

@@ -83,9 +83,11 @@ class Settler:
         patience: Patience,
         newcomers: Callable[[], Newcomers],
         reader: str | None = None,
+        at_work: Callable[[], None] = lambda: None,
     ) -> None:
         """`group`: that of dead letters, and of the positions unless a `reader` moves its own. `newcomers`:
-        who takes the new effects of a batch, asked for each try at one."""
+        who takes the new effects of a batch, asked for each try at one. `at_work` is called when the
+        database is about to get most of a batch's work."""
         self._database = database
         self._handlers = handlers
         self._group = group
@@ -94,6 +96,7 @@ class Settler:
         self._patience = patience
         self._newcomers = newcomers
         self._reader = reader
+        self._at_work = at_work
         self._guard = Guard(limits)
         self._outlines = Outlines()
 
@@ -159,7 +162,7 @@ class Settler:
             return frozenset()
         reading = await self._outlines.read(transaction, fetched.items)
         trial.judge(DECODING, reading.indices, reading.deaths)
-        await batch.settle(self._topic, fetched.next_offsets, self._reader)
+        await batch.settle(self._topic, fetched.next_offsets, self._reader, self._at_work)
         await self._drift.store(transaction, fetched.items)
         for handler, deaths in trial.spent.items():
             await spend_allowance(transaction, handler, deaths)

@@ -92,6 +92,7 @@ class Worker:
             drift,
             patience,
             self._newcomers,
+            at_work=self._intake.go_on,
         )
         self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)
@@ -219,7 +220,6 @@ class Worker:
             self._places.lose()
         elif self._standstill.holds_up(states):
             self._places.lose()
-        self._intake.go_on()
         return fetched.life == self._places.life
 
     async def _release(self) -> None:
