@@ -25,7 +25,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     header_count: int = 100
     linger: float = 2.0
     """Seconds a refused peer may go on sending before it is cut off: it should read our answer first."""
-    rest: float = 1.0
+    rest: float = 0.25
     """Seconds that a sender who was turned away is not listened to."""
     keep_alive: int = 75
     """Seconds between requests: more than load balancers wait, so that they close first."""
