@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import Any
 
 import structlog
-from prometheus_client import Counter
 
 from consumer.endings import Ended, put_off, unfit
 from consumer.metrics import WorkerMetrics
@@ -41,9 +41,8 @@ class Attempts:
         self._fresh = fresh
         self._runs = runs
         self._pace = Pace(self._terms.rate, runtime)
-        self._counter = metrics.attempts
-        self._counters: dict[str, Counter] = {}
-        """By what they count: to look up a labelled counter costs more than to count."""
+        self._counter = cache(partial(metrics.attempts.labels, work.handler))
+        """Of what is told of an attempt. Kept: to look up a labelled counter costs more than to count."""
         metrics.running.labels(work.handler).set_function(lambda: len(self._running))
         self._waiting: dict[Any, Held] = {}
         self._running: dict[Any, Held] = {}
@@ -159,10 +158,7 @@ class Attempts:
 
     async def _attempt(self, held: Held) -> Ended:
         ended = await self._runs.ended(held)
-        counter = self._counters.get(ended.told)
-        if counter is None:
-            counter = self._counters[ended.told] = self._counter.labels(self._work.handler, ended.told)
-        counter.inc()
+        self._counter(ended.told).inc()
         if ended.error is not None:
             log.info(
                 "effect_failed",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sized
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -31,10 +32,6 @@ class IngressMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.types = TypeLabels()
-        # Finding a labelled child takes as long as counting.
-        self._answers: dict[int, Counter] = {}
-        self._accepted: dict[str, Counter] = {}
-        self._matches: dict[tuple[str, int], tuple[Counter, Gauge]] = {}
         self.requests = Counter(
             "redemptions_ingress_requests",
             "Requests answered, by status; 499: the connection ended before one",
@@ -91,10 +88,16 @@ class IngressMetrics:
             registry=registry,
             buckets=(1024, 4096, 16384, 65536, 262144, 1048576, 2097152),
         )
+        # Kept, as finding a labelled child takes as long as counting.
+        self._answers = cache(self.requests.labels)
+        self._accepted = cache(self.events.labels)
+        self._matches = cache(self.signatures.labels)
+        self._last_matches = cache(self.last_match.labels)
 
     def follow(self, secrets: Mapping[str, Sized]) -> None:
         """Count by these secrets from now on, from zero: a place may be another secret's by now."""
-        self._matches.clear()
+        self._matches.cache_clear()
+        self._last_matches.cache_clear()
         for metric in (self.signatures, self.last_match):
             metric.clear()
             for tenant, slots in secrets.items():
@@ -102,24 +105,13 @@ class IngressMetrics:
                     metric.labels(tenant, slot)
 
     def count_match(self, tenant: str, slot: int, now: float) -> None:
-        matches = self._matches.get((tenant, slot))
-        if matches is None:
-            matches = self.signatures.labels(tenant, slot), self.last_match.labels(tenant, slot)
-            self._matches[tenant, slot] = matches
-        matches[0].inc()
-        matches[1].set(now)
+        self._matches(tenant, slot).inc()
+        self._last_matches(tenant, slot).set(now)
 
     def count_answer(self, status: int) -> None:
         """Those that the server gives without asking the app included."""
-        answers = self._answers.get(status)
-        if answers is None:
-            answers = self._answers[status] = self.requests.labels(status)
-        answers.inc()
+        self._answers(status).inc()
 
     def count_accepted(self, event_type: str, now: float) -> None:
-        label = self.types.label(event_type)
-        accepted = self._accepted.get(label)
-        if accepted is None:
-            accepted = self._accepted[label] = self.events.labels(label)
-        accepted.inc()
+        self._accepted(self.types.label(event_type)).inc()
         self.last_accepted.set(now)
