@@ -9,6 +9,8 @@ FEW = 16
 """May wait for a log that does not answer: one of them will be the first to hear from it again."""
 PATIENCE = 1.0
 """Seconds. What waits longer stands in a line that is too long; the sender's own patience is ten of them."""
+EAGER_SHARE = 7 / 8
+"""Of the room that those may fill who send their next request as soon as they are answered."""
 _WHOLE_SINCE = "whole_since"
 
 
@@ -39,8 +41,13 @@ class Gate:
         silent = self._clock() - self._moved > PATIENCE
         return min(self._most, FEW) if silent and (self.waiting or self._log_fails) else self._most
 
-    @property
-    def is_shut(self) -> bool:
+    def is_shut(self, *, eager: bool = False) -> bool:
+        """Whether a request is to be turned away. `eager`: its sender has only just been answered.
+
+        A crowd of those takes each place as it becomes free, and one who comes now and then would find none.
+        """
+        if eager and self.waiting + self._coming >= max(1, int(self.room * EAGER_SHARE)):
+            return True
         return self._coming >= self._at_once or self.waiting >= self.room
 
     def announce(self, state: MutableMapping[str, Any], ago: float = 0.0) -> None:

@@ -22,6 +22,8 @@ _REFUSAL = b"".join(
     )
 )
 _AT_THE_END = 0.1
+_EAGER = 0.1
+"""Seconds: who sends the next request so soon after an answer, or after a rest, never pauses."""
 
 
 class GatedConnection(BoundedConnection):
@@ -35,6 +37,7 @@ class GatedConnection(BoundedConnection):
         self._at_door: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._rested = 0.0  # when its last rest was over
+        self._answered = 0.0  # when it last got an answer
 
     def data_received(self, data: bytes) -> None:
         self._reads = True
@@ -52,6 +55,10 @@ class GatedConnection(BoundedConnection):
             self._rest.cancel()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        self._answered = self.loop.time()
+        super().on_response_complete()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if self._reads:  # Its body may be in the same piece as its head.
             self._answering = cycle
@@ -62,7 +69,7 @@ class GatedConnection(BoundedConnection):
     def _decide(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if not cycle.more_body and cycle.scope["method"] == "POST":
             alone = not self.pipeline and not cycle.disconnected and not cycle.waiting_for_100_continue
-            if alone and self._gate.is_shut:
+            if alone and self._gate.is_shut(eager=self._is_eager()):
                 self._turn_away(cycle)
                 return
             self._gate.announce(cycle.scope["state"], self._kept_waiting())
@@ -92,6 +99,9 @@ class GatedConnection(BoundedConnection):
         self._rested = self.loop.time()
         if not self.transport.is_closing():
             self.flow.resume_reading()
+
+    def _is_eager(self) -> bool:
+        return self.loop.time() - max(self._answered, self._rested) < _EAGER
 
     def _kept_waiting(self) -> float:
         """Seconds, at most: what is read at the end of a rest may have come at its beginning."""

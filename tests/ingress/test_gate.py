@@ -41,10 +41,10 @@ def wait_at(gate: Gate, count: int) -> ExitStack:
 def test_more_than_there_is_room_for_find_the_gate_shut_until_one_is_done() -> None:
     gate, _ = a_gate(2)
     with wait_at(gate, 1):
-        assert not gate.is_shut
+        assert not gate.is_shut()
         with wait_at(gate, 1):
-            assert (gate.enter(), gate.is_shut) == (False, True)
-        assert not gate.is_shut
+            assert (gate.enter(), gate.is_shut()) == (False, True)
+        assert not gate.is_shut()
 
 
 def test_what_is_confirmed_late_halves_the_room_once_for_all_that_came_together() -> None:
@@ -82,11 +82,11 @@ def test_the_room_never_falls_below_a_few() -> None:
 def test_a_log_that_confirms_nothing_lets_few_wait_before_the_first_has_waited_out_its_time() -> None:
     gate, clock = a_gate()
     with wait_at(gate, FEW):
-        assert not gate.is_shut
+        assert not gate.is_shut()
         clock.seconds += LATE
-        assert gate.is_shut
+        assert gate.is_shut()
         gate.confirmed(clock.seconds)
-        assert not gate.is_shut
+        assert not gate.is_shut()
 
 
 def test_a_log_with_nothing_to_confirm_is_not_taken_for_a_silent_one() -> None:
@@ -114,7 +114,7 @@ def test_after_an_outage_few_may_try_until_one_hears_from_the_log() -> None:
     clock.seconds += LATE
     assert gate.room == FEW
     with wait_at(gate, FEW):
-        assert gate.is_shut
+        assert gate.is_shut()
     gate.confirmed(clock.seconds)
     for _ in range(MOST):
         gate.confirmed(clock.seconds)
@@ -125,13 +125,26 @@ def test_no_more_are_looked_at_together_than_may_wait() -> None:
     gate, clock = a_gate(2)
     states: list[dict[str, Any]] = [{} for _ in range(2)]
     for state in states:
-        assert not gate.is_shut
+        assert not gate.is_shut()
         gate.announce(state)
-    assert gate.is_shut
+    assert gate.is_shut()
     whole = clock.seconds
     clock.seconds += 1
     assert gate.look_at(states[0]) == whole
-    assert not gate.is_shut
+    assert not gate.is_shut()
+
+
+def test_those_who_never_pause_leave_room_for_those_who_do() -> None:
+    gate, _ = a_gate(16)
+    with wait_at(gate, 13):
+        assert not gate.is_shut(eager=True)
+        gate.announce({})  # whoever is on the way counts for them too
+        assert (gate.is_shut(eager=True), gate.is_shut()) == (True, False)
+
+
+def test_a_single_place_is_for_everybody() -> None:
+    gate, _ = a_gate(1)
+    assert not gate.is_shut(eager=True)
 
 
 def test_a_request_nobody_announced_is_whole_now() -> None:

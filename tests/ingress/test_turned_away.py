@@ -109,6 +109,28 @@ async def test_who_comes_again_at_once_is_not_listened_to_while_others_are(
     assert (await impatient.answer()).status == 202
 
 
+async def test_a_crowd_that_never_pauses_leaves_room_for_one_who_comes_now_and_then(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingress.gated_connection._EAGER", NEVER)
+    door = await doors(max_waiting=8, append_deadline=NEVER, limits=TIRELESS)
+    crowd = [await door.peer() for _ in range(8)]
+    for peer in crowd:
+        await peer.send(post(BODY))
+        assert (await peer.answer()).status == 202
+    door.log.open.clear()
+    for peer in crowd:
+        await peer.send(post(BODY))
+    for _ in range(7):
+        await door.log.waiting.acquire()
+    assert (await crowd[-1].answer()).status == 503
+    polite = asyncio.create_task(door.ask(post(BODY)))
+    await door.log.waiting.acquire()
+    door.log.open.set()
+    assert (await polite).status == 202
+    assert {(await peer.answer()).status for peer in crowd[:-1]} == {202}
+
+
 async def test_one_that_leaves_after_its_refusal_is_no_error(connections: Connections, doors: Doors) -> None:
     door = await doors(**ROOM_FOR_ONE, limits=ConnectionLimits(rest=NEVER))
     impatient = await door.peer()
