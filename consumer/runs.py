@@ -93,13 +93,34 @@ class Runs:
             left = min(left, retry.attempts - held.lease.attempts)
         if left <= 0 or held.lease.taken_over:
             return await self._run(held, calls)
+        try:
+            return await self._run(held, calls)
+        except Exception as error:
+            if not self._at_once(error):
+                raise
+            return await self._after(error, left, held, calls)
+
+    async def _after(
+        self, failed: Exception, left: int, held: Held, calls: Calls
+    ) -> Skipped | Deferred | None:
+        """The answer of the runs that are `left`. Only here is tenacity asked: to have it count the first run
+        too takes as long as that run, and most need no other."""
+        first: Exception | None = failed
+
+        async def next_run() -> Skipped | Deferred | None:
+            nonlocal first
+            if first is not None:
+                error, first = first, None
+                raise error
+            return await self._run(held, calls)
+
         retrying = AsyncRetrying(
             retry=retry_if_exception(self._at_once),
             stop=stop_after_attempt(1 + left),
             wait=AT_ONCE,
             reraise=True,
         )
-        answer: Skipped | Deferred | None = await retrying(self._run, held, calls)
+        answer: Skipped | Deferred | None = await retrying(next_run)
         return answer
 
     async def _run(self, held: Held, calls: Calls) -> Skipped | Deferred | None:
