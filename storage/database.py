@@ -65,9 +65,9 @@ class Transaction:
         if rows is None:
             return _all(await self.connection.execute(_text(sql), parameters))
         if self.dialect == "postgresql":
-            source, arrays = rows.arrays()
+            source, given = rows.document() if sql.startswith("INSERT") else rows.arrays()
             return _all(
-                await self.connection.execute(_text(sql.replace("{rows}", source)), parameters | arrays)
+                await self.connection.execute(_text(sql.replace("{rows}", source)), parameters | given)
             )
         pieces = list(rows.pieces(sql, parameters))
         if len(pieces) > 1 and sql.startswith(("INSERT", "UPDATE", "DELETE")) and "RETURNING" not in sql:

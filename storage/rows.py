@@ -1,6 +1,8 @@
 """A set of rows as the parameters of one statement, so that a batch costs no round trip per row.
 
-PostgreSQL takes one array a column (`unnest`). SQLite takes `VALUES` of so many places: twice as fast as
+PostgreSQL takes one array a column (`unnest`), or, to insert them, one JSON text: that takes us a third of
+the time to make, and the server's part of it runs on another core. Where rows are joined it keeps to
+arrays, as the planner goes by their length. SQLite takes `VALUES` of so many places: twice as fast as
 taking rows out of JSON, and unlike executemany it lets go of the interpreter's lock once, not for each row.
 """
 
@@ -9,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
+
+import msgspec
 
 MOST_PLACES = 32_000
 """Parameters of one statement. SQLite takes 32,766; prepared, one of that size holds some megabytes."""
@@ -34,6 +38,12 @@ class Rows:
         return _unnest(tuple(self.columns.items())), {
             f"rows_{name}": list(column) for name, column in zip(self.columns, columns, strict=True)
         }
+
+    def document(self) -> tuple[str, dict[str, Any]]:
+        """For PostgreSQL: the same as one parameter."""
+        names = tuple(self.columns)
+        records = [dict(zip(names, row, strict=True)) for row in self.rows]
+        return _recordset(tuple(self.columns.items())), {"rows": msgspec.json.encode(records).decode()}
 
     def pieces(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """For SQLite: the statements, each with its parameters by place, that do `sql` to all the rows.
@@ -85,3 +95,9 @@ def _values(columns: tuple[str, ...], size: int) -> str:
 def _unnest(columns: tuple[tuple[str, str], ...]) -> str:
     arrays = ", ".join(f"CAST(:rows_{name} AS {type_}[])" for name, type_ in columns)
     return f"unnest({arrays}) AS r({', '.join(name for name, _ in columns)})"
+
+
+@lru_cache(maxsize=512)
+def _recordset(columns: tuple[tuple[str, str], ...]) -> str:
+    typed = ", ".join(f"{name} {type_}" for name, type_ in columns)
+    return f"json_to_recordset(CAST(:rows AS json)) AS r({typed})"

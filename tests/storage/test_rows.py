@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from storage.database import Database
+from storage.errors import failure_of
 from storage.positions import positions, store_positions
 from storage.rows import Rows
 from tests.services.databases import scalar
@@ -13,20 +15,43 @@ from tests.services.databases import scalar
 COLUMNS = {"t": "text", "b": "bigint", "s": "smallint", "f": "boolean"}
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [("a", 1, 2, True)],
-        [("", -(2**63), -(2**15), False), ("ü😀'\"\\{}:x", 2**63 - 1, 2**15 - 1, True)],
-        [(None, None, None, None)],
-        [(f"r_{number}", number, 0, True) for number in range(3000)],
-    ],
-)
+GIVEN = [
+    [],
+    [("a", 1, 2, True)],
+    [("", -(2**63), -(2**15), False), ("ü😀'\"\\{}:x\\u0000", 2**63 - 1, 2**15 - 1, True)],
+    [(None, None, None, None)],
+    [(f"r_{number}", number, 0, True) for number in range(3000)],
+]
+
+
+@pytest.mark.parametrize("rows", GIVEN)
 async def test_rows_arrive_as_they_were_given(database: Database, rows: list[tuple[Any, ...]]) -> None:
     async with database.transaction() as transaction:
         found = await transaction.run("SELECT r.t, r.b, r.s, r.f FROM {rows}", Rows(COLUMNS, rows))
     assert [tuple(row) for row in found] == rows
+
+
+@pytest.mark.parametrize("rows", GIVEN)
+async def test_rows_are_inserted_as_they_were_given(database: Database, rows: list[tuple[Any, ...]]) -> None:
+    async with database.transaction() as transaction:
+        await transaction.run("CREATE TEMPORARY TABLE given (t text, b bigint, s smallint, f boolean)")
+        await transaction.run(
+            "INSERT INTO given (t, b, s, f) SELECT r.t, r.b, r.s, r.f FROM {rows} WHERE true",
+            Rows(COLUMNS, rows),
+        )
+        found = await transaction.run("SELECT t, b, s, f FROM given ORDER BY b")
+        await transaction.run("DROP TABLE given")
+    assert [tuple(row) for row in found] == rows
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+async def test_text_that_postgresql_cannot_hold_is_the_datas_fault(postgres: Database, text: str) -> None:
+    with pytest.raises((DBAPIError, UnicodeEncodeError)) as refused:
+        async with postgres.transaction() as transaction:
+            await transaction.run(
+                "INSERT INTO sales (id) SELECT r.id FROM {rows}", Rows({"id": "text"}, [(text,)])
+            )
+    assert failure_of(refused.value) is None
 
 
 async def test_names_are_learned_once_and_found_by_both_ways(database: Database) -> None:
