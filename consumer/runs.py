@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
@@ -11,6 +12,7 @@ from consumer.calls import Calls, call_of
 from consumer.dependencies import KnownDependencies
 from consumer.endings import Ended, again, away, done, given_up, put_off, told_of, unfit, unknown
 from consumer.switches import Switches
+from consumer.tries import tried
 from consumer.within import within
 from consumer.work import Work
 from events.failures import Away, DatabaseUnavailable, Refused, Unavailable
@@ -93,35 +95,15 @@ class Runs:
             left = min(left, retry.attempts - held.lease.attempts)
         if left <= 0 or held.lease.taken_over:
             return await self._run(held, calls)
-        try:
-            return await self._run(held, calls)
-        except Exception as error:
-            if not self._at_once(error):
-                raise
-            return await self._after(error, left, held, calls)
+        return await tried(partial(self._run, held, calls), partial(self._retrying, 1 + left))
 
-    async def _after(
-        self, failed: Exception, left: int, held: Held, calls: Calls
-    ) -> Skipped | Deferred | None:
-        """The answer of the runs that are `left`. Only here is tenacity asked: to have it count the first run
-        too takes as long as that run, and most need no other."""
-        first: Exception | None = failed
-
-        async def next_run() -> Skipped | Deferred | None:
-            nonlocal first
-            if first is not None:
-                error, first = first, None
-                raise error
-            return await self._run(held, calls)
-
-        retrying = AsyncRetrying(
+    def _retrying(self, runs: int) -> AsyncRetrying:
+        return AsyncRetrying(
             retry=retry_if_exception(self._at_once),
-            stop=stop_after_attempt(1 + left),
+            stop=stop_after_attempt(runs),
             wait=AT_ONCE,
             reraise=True,
         )
-        answer: Skipped | Deferred | None = await retrying(next_run)
-        return answer
 
     async def _run(self, held: Held, calls: Calls) -> Skipped | Deferred | None:
         lease = held.lease

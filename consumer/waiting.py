@@ -9,6 +9,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from consumer.progress import Progress
+from consumer.tries import tried
 from events.failures import Misconfigured, Unavailable
 from events.runtime import Runtime
 
@@ -43,14 +44,16 @@ class Patience:
             with self._progress.step(name):
                 return await work()
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_can_pass),
-            wait=self._pause,
-            sleep=lambda seconds: set_within(over, seconds),
-            before_sleep=lambda state: self._tell(name, state),
-        )
+        def retrying() -> AsyncRetrying:
+            return AsyncRetrying(
+                retry=retry_if_exception(_can_pass),
+                wait=self._pause,
+                sleep=lambda seconds: set_within(over, seconds),
+                before_sleep=lambda state: self._tell(name, state),
+            )
+
         try:
-            result: T = await retrying(step)
+            result = await tried(step, retrying)
         except BaseException:
             self._progress.forget(name)
             raise
