@@ -40,13 +40,15 @@ facts = Table(
     Column("details", Text),
     # Tenant comes last, in indexes too: SQLite, having no statistics, would at times search by it alone.
     PrimaryKeyConstraint("redemption_id", "tenant"),
-    sqlite_with_rowid=False,
 )
 """What is known of each redemption, merged over all deliveries; the loyalty ledger's own mark.
 
 A row with neither `succeeded` nor `reversed` is a placeholder for a stack parent that a child named.
 `order_key` is derived from the rest, and absent until a success told of an order; `conflicts` has a bit for
 each field of which deliveries told different values; `details` holds what else the policy asks for, as JSON.
+
+In SQLite it has a rowid, as entries have: rows of some hundred bytes come at random keys, and without one each
+would change a page of the table that no other of its batch changes.
 """
 Index("facts_order", facts.c.order_key, facts.c.tenant)
 Index(
@@ -96,7 +98,6 @@ entries = Table(
     Column("policy", Text, nullable=False),
     Column("inputs", Text, nullable=False),
     PrimaryKeyConstraint("key", "tenant"),
-    sqlite_with_rowid=False,
 )
 """Append-only: never edited, never deleted. One made by hand belongs to no order."""
 Index("entries_customer", entries.c.customer_id, entries.c.tenant)

@@ -210,7 +210,6 @@ def upgrade() -> None:
         sa.Column("policy", sa.Text(), nullable=False),
         sa.Column("inputs", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", "tenant"),
-        sqlite_with_rowid=False,
     )
     op.create_index("entries_customer", "entries", ["customer_id", "tenant"], unique=False)
     op.create_table(
@@ -243,7 +242,6 @@ def upgrade() -> None:
         sa.Column("conflicts", sa.Integer(), nullable=False),
         sa.Column("details", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("redemption_id", "tenant"),
-        sqlite_with_rowid=False,
     )
     op.create_index("facts_order", "facts", ["order_key", "tenant"], unique=False)
     op.create_index(
