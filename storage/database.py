@@ -65,7 +65,7 @@ class Transaction:
         if rows is None:
             return _all(await self.connection.execute(_text(sql), parameters))
         if self.dialect == "postgresql":
-            source, given = rows.document() if sql.startswith("INSERT") else rows.arrays()
+            source, given = rows.document() if "INSERT INTO" in sql else rows.arrays()
             return _all(
                 await self.connection.execute(_text(sql.replace("{rows}", source)), parameters | given)
             )
@@ -87,21 +87,28 @@ class Transaction:
         expressions for columns that are not as in the rows (`r`), or not in them.
         """
         picked = {name: f"r.{name}" for name in rows.columns} | dict(picks)
-        insert = (
+        insert = self._spoken(
             f"INSERT INTO {table} ({', '.join(picked)}) SELECT {', '.join(picked.values())} "
             "FROM {rows} WHERE true"
         )
         columns = dict(islice(rows.columns.items(), key))
         if self.dialect == "postgresql":
-            new = await self.run(f"{insert} ON CONFLICT DO NOTHING RETURNING {', '.join(columns)}", rows)
-            if len(new) == len(rows):
-                return set()
-            return {tuple(row[:key]) for row in rows.rows}.difference(map(tuple, new))
+            names = ", ".join(columns)
+            # Told of the few that were there: to be told of each new one costs us as much as to send it.
+            there = await self.run(
+                f"WITH r AS MATERIALIZED (SELECT * FROM {{rows}}), new AS ("
+                f"{insert.replace('{rows}', 'r')} ON CONFLICT DO NOTHING RETURNING {names}) "
+                f"SELECT {names} FROM r EXCEPT SELECT {names} FROM new",
+                rows,
+            )
+            return set(map(tuple, there))
         # The only writer may try. Told of each new row, it would take the interpreter's lock for each.
         with suppress(IntegrityError):
-            async with self.savepoint():
-                await self.run(insert, rows)
-                return set()
+            trip = [("SAVEPOINT absent", ()), *rows.pieces(insert, {}), ("RELEASE absent", ())]
+            await self.connection.exec_driver_sql(IN_ONE_TRIP, trip)
+            return set()
+        undo = [("ROLLBACK TO absent", ()), ("RELEASE absent", ())]
+        await self.connection.exec_driver_sql(IN_ONE_TRIP, undo)
         same = " AND ".join(f"t.{name} = r.{name}" for name in columns)
         found = await self.run(
             f"SELECT {', '.join(f'r.{name}' for name in columns)} "

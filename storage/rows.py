@@ -41,8 +41,8 @@ class Rows:
 
     def document(self) -> tuple[str, dict[str, Any]]:
         """For PostgreSQL: the same as one parameter."""
-        names = tuple(self.columns)
-        records = [dict(zip(names, row, strict=True)) for row in self.rows]
+        record = _record(tuple(self.columns))
+        records = [record(*row) for row in self.rows]
         return _recordset(tuple(self.columns.items())), {"rows": msgspec.json.encode(records).decode()}
 
     def pieces(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -95,6 +95,12 @@ def _values(columns: tuple[str, ...], size: int) -> str:
 def _unnest(columns: tuple[tuple[str, str], ...]) -> str:
     arrays = ", ".join(f"CAST(:rows_{name} AS {type_}[])" for name, type_ in columns)
     return f"unnest({arrays}) AS r({', '.join(name for name, _ in columns)})"
+
+
+@lru_cache(maxsize=512)
+def _record(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """A row as an object of JSON: as a dict it would take us five times as long."""
+    return msgspec.defstruct("Record", names, gc=False)
 
 
 @lru_cache(maxsize=512)

@@ -47,8 +47,8 @@ A row with neither `succeeded` nor `reversed` is a placeholder for a stack paren
 `order_key` is derived from the rest, and absent until a success told of an order; `conflicts` has a bit for
 each field of which deliveries told different values; `details` holds what else the policy asks for, as JSON.
 
-In SQLite it has a rowid, as entries have: rows of some hundred bytes come at random keys, and without one each
-would change a page of the table that no other of its batch changes.
+In SQLite it has a rowid, as entries have: rows of some hundred bytes come at random keys, and without one
+each would change a page of the table of its own.
 """
 Index("facts_order", facts.c.order_key, facts.c.tenant)
 Index(
