@@ -14,6 +14,7 @@ from bench.cell import Measured
 from bench.doors import Answered
 from bench.peers.environments import versions as peers_versions
 from bench.tables import Tabled
+from bench.usage import MEMORY
 
 DIRECTORY = Path(__file__).parent / "results"
 OURS = ("aiokafka", "asyncpg", "msgspec", "sqlalchemy", "uvicorn", "uvloop")
@@ -90,11 +91,10 @@ def machine() -> dict[str, Any]:
     model = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
     )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": model,
         "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30),
+        "memory_gib": round(MEMORY / 2**30),
         "system": f"{platform.system()} {platform.release()}",
     }
 

@@ -14,14 +14,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from bench.usage import Usage
+from bench.usage import MEMORY, Usage
 from tests.services.kafka import LIBS, Kafka, _missing
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "bench"
 POSTGRES_SETTINGS = {
-    "shared_buffers": "1GB",
-    "max_wal_size": "4GB",
+    # A quarter of the machine's memory, as PostgreSQL's manual has it.
+    "shared_buffers": f"{MEMORY // 4 // 2**20}MB",
+    "max_wal_size": "16GB",
     "checkpoint_timeout": "15min",
     "max_connections": "200",
     # Written down because the figures mean nothing without them: a commit is on disk when it is confirmed.

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MEMORY = PAGE * os.sysconf("SC_PHYS_PAGES")
+"""Bytes that the machine has."""
 TIMES = slice(11, 15)
 """User and system time, of the process and of its children that have ended."""
 RESIDENT = 21
