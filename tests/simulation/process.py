@@ -1,6 +1,7 @@
 """One simulated worker process: the product's Worker, wired as `redemptions worker` wires it."""
 
 import asyncio
+import math
 from itertools import count
 from typing import Any
 
@@ -73,6 +74,14 @@ class Process:
         if self._life:
             await asyncio.wait([self._life])
 
+    def _stopped_without_database(self) -> bool:
+        """Whether it may have been unable to give back what it held."""
+        since = self.stopping_since
+        return since is not None and any(
+            machine is None and since < begin + seconds < math.inf
+            for machine, begin, seconds in self._world.troubles
+        )
+
     def _handlers(self) -> Handlers:
         outside, ours = self._world.outside, self._world.weather.handlers
         sales = (Sales(outside),) if "sales" in ours else ()
@@ -125,6 +134,8 @@ class Process:
             self._world.broken(f"{machine} ended of {error!r}")
         finally:
             machine.dead = True  # else the group would have what is left of it join again, for ever
+            if self._stopped_without_database():
+                self._world.troubled(machine, 0.0)  # its leases end without a word
             # Having joined without knowing, it left without a goodbye.
             self._world.loop.call_later(SESSION_SECONDS, self._world.group.gone, machine)
         self._world.trace("ended", machine)

@@ -1,6 +1,7 @@
 """One schedule: a world made from a seed, hurt for some simulated seconds, healed, run to rest and judged."""
 
 import asyncio
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -90,7 +91,7 @@ class World:
         if not machine.dead:
             self.trace("killed", machine)
             self.counted["kill"] += 1
-            self.troubled(machine, 1e9)
+            self.troubled(machine, math.inf)
             self.loop.kill(machine)
             self.store.end_of(machine)
             self.group.gone(machine)
@@ -102,7 +103,7 @@ class World:
 
     def restore(self, backup: sqlite3.Connection) -> None:
         self.trace("restored")
-        self.troubled(None, 1e9)
+        self.troubled(None, math.inf)
         self.store.restore(backup)
         self.watcher.restored()
 
