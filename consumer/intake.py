@@ -1,12 +1,13 @@
 """Places the held partitions, fetches from them, and decodes the next batch while this one is settled."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Self
 
 import structlog
 
 from broker.protocols import Consumer, Record
+from consumer.batch_room import BatchRoom
 from consumer.committer import OffsetCommitter
 from consumer.drift import DriftWatch
 from consumer.item import Item
@@ -22,13 +23,14 @@ from storage.positions import positions, store_positions, went_back
 log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 0.5
-TAKEN_AT_ONCE = 200
-"""Records."""
 AT_A_STRETCH = 50
 """Records decoded without letting go of the loop: the database may have answered meanwhile, and then waits
 for us."""
 STANDING_SECONDS = 0.5
 """How often an intake that stands still looks whether it is to go on."""
+
+
+Prepare = Callable[[Sequence[Item]], Awaitable[None]]
 
 
 class IntakeConfig(NamedTuple):
@@ -76,7 +78,9 @@ class Intake:
         standstill: Standstill,
         progress: Progress,
         patience: Patience,
+        prepare: Prepare,
     ) -> None:
+        """`prepare`: computes ahead what it can of a batch to come."""
         self._consumer = consumer
         self._database = database
         self._config = config
@@ -86,6 +90,8 @@ class Intake:
         self._standstill = standstill
         self._progress = progress
         self._patience = patience
+        self._prepare = prepare
+        self._room = BatchRoom(config.max_records)
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
         self._wanted = asyncio.Event()
         """Another batch, now that the database works on the last one."""
@@ -154,10 +160,12 @@ class Intake:
         life = self._places.life
         items: list[Item] = []
         self._drift.begin()
+        self._room.begin()
         try:
             epoch, more = await self._take(items, FETCH_SECONDS)
-            while more and len(items) < self._config.max_records:
+            while more:
                 _, more = await self._take(items, 0.0)
+            await self._prepare(items)
         except BaseException as error:
             # What was taken before is fetched again. Or one partition's place is no more: placing all anew
             # says which.
@@ -169,13 +177,14 @@ class Intake:
         return Fetched(epoch, life, items, next_offsets)
 
     async def _take(self, items: list[Item], timeout: float) -> tuple[int, bool]:  # noqa: ASYNC109
-        """Add what the log gives at once, decoded. Returns the epoch, and whether there may be more."""
-        most = min(TAKEN_AT_ONCE, self._config.max_records - len(items))
+        """Add what the log gives at once, decoded. Returns the epoch, and whether more may come and fit."""
+        most = self._room.next
         epoch, records = await unbroken_fetch(self._consumer, most, timeout)
+        self._room.took(records)
         for begin in range(0, len(records), AT_A_STRETCH):
             items += self._drift.read(records[begin : begin + AT_A_STRETCH], self._config.group)
             await asyncio.sleep(0)
-        return epoch, len(records) == most
+        return epoch, len(records) == most and self._room.next > 0
 
     async def _place(self) -> None:
         """Give every newly held partition its place."""

@@ -17,6 +17,7 @@ from consumer.intake import Fetched, Intake, IntakeConfig
 from consumer.metrics import WorkerMetrics
 from consumer.newcomers import Newcomers
 from consumer.places import Places
+from consumer.preparing import prepare
 from consumer.progress import Progress
 from consumer.reporter import Reporter
 from consumer.settler import Follows, Settler, nothing_follows
@@ -82,6 +83,7 @@ class Worker:
             self._standstill,
             progress,
             patience,
+            partial(prepare, handlers),
         )
         self._settler = Settler(
             database,

@@ -46,7 +46,11 @@ class TransactionalHandler(Protocol):
     them). False, the usual: the worker stores a mark for each event and calls it for new ones only.
 
     It may also have `keeps_ids_only = True`: what it stores is ids and numbers, so that it learns of events
-    of customers who were erased. The others do not (docs/privacy.md)."""
+    of customers who were erased. The others do not (docs/privacy.md).
+
+    And it may have `async prepare(events) -> None`: to compute ahead what it can of a batch that probably
+    comes next, while the database works on another one. No transaction is open; what comes may be another
+    batch all the same."""
 
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         """Apply a batch, in a savepoint of its own.

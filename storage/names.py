@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 class Names:
     """The dictionary as one transaction sees it.
 
-    Never kept beyond its transaction: after a restore from a backup a number may mean another word.
+    Never trusted beyond its transaction: after a restore from a backup a number may mean another word.
     """
 
     def __init__(self, ids: Mapping[str, int]) -> None:
@@ -23,6 +23,10 @@ class Names:
 
     def word(self, number: int) -> str:
         return self._words[number]
+
+    def agree(self, others: "Names") -> bool:
+        """Whether all that `others` knew is still so."""
+        return others is self or others._ids.items() <= self._ids.items()
 
     def missing(self, words: Iterable[str]) -> list[str]:
         return sorted({word for word in words if word not in self._ids})

@@ -57,16 +57,25 @@ class Learned(NamedTuple):
         return [key for key, facts in self.before.items() if self.after[key].reversed and not facts.reversed]
 
 
-def with_parents(told: Mapping[Key, Facts]) -> dict[Key, Facts]:
+class Told(NamedTuple):
     """What a batch tells, and a placeholder for every parent named of which it tells nothing."""
-    return {**{parent: Facts(parent[1]) for parent in _parents(told)}, **told}
+
+    facts: Mapping[Key, Facts]
+    rows: Rows
+    """The same as it is stored, in key order."""
 
 
-async def learn(transaction: Transaction, wanted: Mapping[Key, Facts]) -> Learned:
-    """Merge what a batch tells, with its parents, into the facts. Locks them all, in key order."""
+def with_parents(told: Mapping[Key, Facts]) -> Told:
+    facts = {**{parent: Facts(parent[1]) for parent in _parents(told)}, **told}
+    return Told(facts, Rows(COLUMNS, _rows(facts)))
+
+
+async def learn(transaction: Transaction, told: Told) -> Learned:
+    """Merge what a batch tells into the facts. Locks them all, in key order."""
+    wanted = told.facts
     if not wanted:
         return Learned({}, {}, ())
-    known = await transaction.insert_absent("facts", Rows(COLUMNS, _rows(wanted)), len(ID))
+    known = await transaction.insert_absent("facts", told.rows, len(ID))
     before = await _lock(transaction, known)
     after = before | {
         key: merge(before[key], facts) if key in before else facts for key, facts in wanted.items()

@@ -1,24 +1,19 @@
 """The loyalty ledger as a handler: a batch of events becomes facts, and what their orders lack is posted."""
 
-import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 from events.event import Kind, RedemptionEvent
-from events.failures import Refused
-from handlers.loyalty.fact_store import Learned, learn, with_parents
-from handlers.loyalty.facts import Facts, Key, merge
+from handlers.loyalty.fact_store import Learned, learn
+from handlers.loyalty.facts import Key
 from handlers.loyalty.oddities import oddities
+from handlers.loyalty.plan import Plan, plan_of
 from handlers.loyalty.policy import STANDARD, Policy
-from handlers.loyalty.reading import read
-from handlers.loyalty.settlement import Settled, foresee, settle_orders
+from handlers.loyalty.settlement import Settled, settle_orders
 from handlers.protocol import Skipped, Verdicts
 from storage.database import Note, Oddity, Transaction
 from storage.names import Names
 
-S = TypeVar("S")
-W = TypeVar("W")
 ANONYMOUS = Skipped("anonymous")
 
 
@@ -31,7 +26,18 @@ class Loyalty:
     keeps_ids_only = True
 
     def __init__(self, policy: Policy = STANDARD) -> None:
-        self._policy = policy
+        self.policy = policy
+        self._names: Names | None = None
+        """As the last batch had them."""
+        self._plans: list[Plan] = []
+        """Made for the next batch, and perhaps for the one in hand."""
+
+    async def prepare(self, events: Sequence[RedemptionEvent]) -> None:
+        """Compute ahead what can be said of the events of a batch to come."""
+        names = self._names
+        if names is not None and not names.missing({event.tenant for event in events}):
+            plan = await plan_of(events, names, self.policy)
+            self._plans = [*self._plans[-1:], plan]
 
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         """Returns the events refused, and the successes of orders found to be anonymous.
@@ -39,47 +45,29 @@ class Loyalty:
         A duplicate that tells nothing new writes nothing and counts as done.
         """
         await transaction.learn({event.tenant for event in events})
-        told, refused = _read_all(events, transaction, self._policy)
-        told = with_parents(told)
-        foreseeing = foresee(told, transaction.names, self._policy)
-        learned, foreseen = await _beside(learn(transaction, told), foreseeing)
-        settled = await settle_orders(transaction, learned, self._policy, foreseen)
+        plan = self._prepared(events, transaction.names)
+        plan = plan or await plan_of(events, transaction.names, self.policy)
+        learned = await learn(transaction, plan.told)
+        settled = await settle_orders(transaction, learned, self.policy, plan.foreseen)
         transaction.notes.append(partial(_notes, settled, transaction.names))
-        transaction.oddities += [Oddity(self.name, what) for what in oddities(learned, self._policy)]
+        transaction.oddities += [Oddity(self.name, what) for what in oddities(learned, self.policy)]
         anonymous = _anonymous(learned, settled)
         if not anonymous:
-            return refused
-        return refused | {
+            return plan.refused
+        return plan.refused | {
             index: ANONYMOUS
             for index, event in enumerate(events)
-            if index not in refused and event.kind is Kind.SUCCEEDED and _key(event, transaction) in anonymous
+            if index not in plan.refused
+            and event.kind is Kind.SUCCEEDED
+            and _key(event, transaction) in anonymous
         }
 
-
-async def _beside(statements: Awaitable[S], work: Coroutine[Any, Any, W]) -> tuple[S, W]:
-    """Both at once: this thread computes while the database works."""
-    computing = asyncio.ensure_future(work)
-    try:
-        return await statements, await computing
-    finally:
-        computing.cancel()
-
-
-def _read_all(
-    events: Sequence[RedemptionEvent], transaction: Transaction, policy: Policy
-) -> tuple[dict[Key, Facts], dict[int, Refused | Skipped]]:
-    """What the batch tells of each redemption, and which of its events cannot be used."""
-    told: dict[Key, Facts] = {}
-    refused: dict[int, Refused | Skipped] = {}
-    for index, event in enumerate(events):
-        try:
-            facts = read(event, policy)
-        except Refused as refusal:
-            refused[index] = refusal
-            continue
-        key = _key(event, transaction)
-        told[key] = merge(told[key], facts) if key in told else facts
-    return told, refused
+    def _prepared(self, events: Sequence[RedemptionEvent], names: Names) -> Plan | None:
+        """Takes the plan made for these events: nothing holds on to them after."""
+        self._names = names
+        fit = next((plan for plan in self._plans if plan.fits(events, names)), None)
+        self._plans = [plan for plan in self._plans if plan is not fit]
+        return fit
 
 
 def _anonymous(learned: Learned, settled: Settled) -> set[Key]:

@@ -164,11 +164,12 @@ class Bench:
         group: str = GROUP,
         transactional: bool = True,
         clock: Clock | None = None,
+        shop: Shop | None = None,
     ) -> None:
         self.database = database
         self.log = log
         self.consumer = self.consumer_of(log)
-        self.shop, self.caller, self.told = Shop(), caller or Caller(), Told()
+        self.shop, self.caller, self.told = shop or Shop(), caller or Caller(), Told()
         beside = (Loyalty(), Record(), self.shop) if transactional else ()
         self.handlers = Handlers(beside, (self.caller, *effects), (self.told,))
         self.clock = clock or Clock()
