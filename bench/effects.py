@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.services import own_database, services
 from broker.protocols import Record
-from cli.process import collect_seldom
+from cli.tuning import tune_interpreter
 from consumer.batch import Batch
 from consumer.delivery import Delivery
 from consumer.item import read_item
@@ -77,7 +77,7 @@ class Speed(NamedTuple):
 
 async def run(rows: int) -> None:
     """Prints what it finds, for each database."""
-    collect_seldom()  # as a worker does
+    tune_interpreter()  # as a worker does
     with services() as servers, tempfile.TemporaryDirectory() as directory:
         async with own_database(servers.postgres, "bench_effects") as postgres:
             for store, url in (

@@ -1,7 +1,6 @@
 """One process: its parts in the order they start, and stop in the opposite one."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from cli.log import log_of
 from cli.points_policy import policy_in
 from cli.secret_watch import kept_up_to_date
 from cli.starting import wait_for, writable
+from cli.tuning import tune_interpreter, tune_memory
 from cli.worker_handlers import handlers_in
 from config.demo_secret import demo_secret
 from config.live_secrets import LiveSecrets, database_url
@@ -44,8 +44,6 @@ from storage.upgrade import require_schema, upgrade
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 5.0
-COLLECTOR = (10_000, 20, 50)
-"""Objects until a young collection, and how many of each generation until one of the next."""
 
 
 class Roles(NamedTuple):
@@ -66,6 +64,7 @@ class Roles(NamedTuple):
 async def serve_roles(settings: Settings, roles: Roles, stop: asyncio.Event) -> None:
     """Run until `stop`. Raises Misconfigured at once, Unavailable after START_TIMEOUT; after readiness
     nothing ends it but `stop`."""
+    tune_memory()
     runtime = SystemRuntime()
     if roles.demo or None in (settings.kafka_bootstrap_servers, settings.database_url):
         writable(settings.data_dir)
@@ -91,14 +90,6 @@ async def _unless(stop: asyncio.Event, starting: Coroutine[Any, Any, None]) -> b
         stopping.cancel()
         start.cancel()
         await asyncio.gather(start, return_exceptions=True)
-
-
-def collect_seldom() -> None:
-    """Once all is started: the collector need not look again at what stays, nor so often at what comes and
-    goes. Else it takes a fifth of the time of a worker that is busy with effects."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR)
 
 
 def guard_limits(settings: Settings) -> GuardLimits:
@@ -156,7 +147,7 @@ class Process:
             self._jobs = JobRunner(database, producer, settings.events_topic, self._runtime, patience)
             await self._wait("consumer group", self._worker.join)
         self._started = True
-        collect_seldom()
+        tune_interpreter()
 
     async def serve(self, stop: asyncio.Event) -> None:
         if self._roles.demo:

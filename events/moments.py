@@ -1,12 +1,11 @@
 """Moments as payloads tell them, in milliseconds since 1970."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from events.event import Kind, RedemptionEvent
 from events.payload import Leaf
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
 
 
 def moment_of(value: Leaf) -> int | None:
@@ -18,7 +17,9 @@ def moment_of(value: Leaf) -> int | None:
     except ValueError:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // MILLISECOND
+    since = aware - EPOCH
+    # Not `// MILLISECOND`: that takes as long as all the rest.
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def happened_at(event: RedemptionEvent) -> int | None:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-MOST_PLACES = 32_000
-"""Parameters of one statement. SQLite takes 32,766; prepared, one of that size holds some megabytes."""
+MOST_PLACES = 16_400
+"""Parameters of one statement. SQLite takes 32,766; prepared, one of that size holds some megabytes. Eight
+columns are written 2,048 rows at a time."""
 PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
@@ -48,23 +49,25 @@ class Rows:
     def pieces(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """For SQLite: the statements, each with its parameters by place, that do `sql` to all the rows.
 
-        Sizes are powers of two, so that few different statements are ever prepared.
+        Sizes are powers of two, the last one not filled, so that few different statements are ever prepared,
+        and few are run: between any two of them the thread waits for the interpreter's lock.
         """
         names = tuple(self.columns)
         if not self.rows:
             yield _Values.of(sql, names, 0).filled((), parameters)
-        start, size = 0, 1 << (MOST_PLACES // len(names)).bit_length() - 1
-        while start < len(self.rows):
-            while size > len(self.rows) - start:
-                size //= 2
-            yield _Values.of(sql, names, size).filled(self.rows[start : start + size], parameters)
-            start += size
+        most = 1 << (MOST_PLACES // len(names)).bit_length() - 1
+        for start in range(0, len(self.rows), most):
+            some = self.rows[start : start + most]
+            size = 1 << (len(some) - 1).bit_length()
+            yield _Values.of(sql, names, size).filled(some, parameters)
 
 
 class _Values(NamedTuple):
     """A statement for SQLite, and the names of the parameters before and after those of the rows."""
 
     sql: str
+    places: int
+    """Of rows, those that are left empty included."""
     before: tuple[str, ...]
     after: tuple[str, ...]
 
@@ -74,13 +77,17 @@ class _Values(NamedTuple):
         before, _, after = sql.partition("{rows}")
         names = [tuple(PARAMETER.findall(part)) for part in (before, after)]
         before, after = (PARAMETER.sub("?", part) for part in (before, after))
-        return _Values(f"{before}{_values(columns, size)}{after}", *names)
+        return _Values(f"{before}{_values(columns, size)}{after}", len(columns) * size, *names)
 
     def filled(
         self, rows: Sequence[Sequence[Any]], parameters: Mapping[str, Any]
     ) -> tuple[str, tuple[Any, ...]]:
         before, after = ([parameters[name] for name in names] for names in (self.before, self.after))
-        return self.sql, (*before, *chain.from_iterable(rows), *after)
+        if not rows:
+            return self.sql, (*before, *after)
+        given = list(chain.from_iterable(rows))
+        empty = [None] * (self.places - len(given))
+        return self.sql, (*before, *given, *empty, len(rows), *after)
 
 
 def _values(columns: tuple[str, ...], size: int) -> str:
@@ -88,7 +95,7 @@ def _values(columns: tuple[str, ...], size: int) -> str:
         return f"(SELECT {', '.join(f'NULL AS {name}' for name in columns)} WHERE false) AS r"
     named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(columns, 1))
     row = f"({', '.join('?' for _ in columns)})"
-    return f"(SELECT {named} FROM (VALUES {', '.join([row] * size)})) AS r"
+    return f"(SELECT {named} FROM (VALUES {', '.join([row] * size)}) LIMIT ?) AS r"
 
 
 @lru_cache(maxsize=512)

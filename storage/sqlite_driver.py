@@ -8,6 +8,7 @@ loop that decodes.
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from operator import pos
 from typing import Any, NamedTuple, Self
 
 import aiosqlite
@@ -16,6 +17,13 @@ IN_ONE_TRIP = "-- several statements, each with its parameters"
 """As a statement: its parameters are a list of statements, each with its own. No rows come back."""
 FETCHED_AT_ONCE = 5_000
 """Rows that come with the execution; of a longer answer the others come as they are asked for."""
+
+# What is no plain int, float or str is looked up in a table of adapters. What is not in there either costs
+# 400 ns, for which the thread keeps the interpreter's lock. None stays None, and a bool becomes a number, as
+# they do without.
+NO_WORDS: dict[None, None] = {}
+sqlite3.register_adapter(type(None), NO_WORDS.get)
+sqlite3.register_adapter(bool, pos)
 
 
 async def opened(path: str, prepared_statements: int) -> aiosqlite.Connection:

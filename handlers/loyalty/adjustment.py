@@ -7,7 +7,7 @@ import msgspec
 
 from events.failures import Refused
 from handlers.loyalty.account_store import insert_entries, move_balances
-from handlers.loyalty.posting import Entry, EntryKind
+from handlers.loyalty.posting import ADJUST, Entry
 from handlers.loyalty.readings import LARGEST_AMOUNT, UNPRINTABLE, id_of
 from storage.audit import Deed, announce, conclude
 from storage.database import Database, Transaction
@@ -80,7 +80,7 @@ async def _post(transaction: Transaction, adjustment: Adjustment, who: str) -> N
         customer_id=adjustment.customer_id,
         order_key=None,
         redemption_id=None,
-        kind=EntryKind.ADJUST,
+        kind=ADJUST,
         points=adjustment.points,
         policy=BY_HAND,
         inputs=msgspec.json.encode({"reason": adjustment.reason, "who": who}).decode(),

@@ -1,6 +1,5 @@
 """What is posted for an order: the difference between what is due and what it has been given. Pure."""
 
-from enum import IntEnum
 from typing import NamedTuple
 
 import msgspec
@@ -14,12 +13,9 @@ NO_POLICY = "none"
 """In place of a version, where none is in force or nothing counts any more."""
 
 
-class EntryKind(IntEnum):
-    """What happened to an account, as its number in the table."""
-
-    EARN = 0
-    REVERSE = 1
-    ADJUST = 2
+EARN, REVERSE, ADJUST = range(3)
+ENTRY_KINDS = {EARN: "earn", REVERSE: "reverse", ADJUST: "adjust"}
+"""What happened to an account, by its number in the table."""
 
 
 class Posted(NamedTuple):
@@ -47,7 +43,7 @@ class Entry(NamedTuple):
     order_key: str | None
     """None, like `redemption_id`, of an entry made by hand."""
     redemption_id: str | None
-    kind: EntryKind
+    kind: int
     points: int
     policy: str
     """The version by which it was posted."""
@@ -102,7 +98,7 @@ def settle(
                 account,
                 order_key,
                 due.redemption_id if account in after else posted.redemption_id,
-                EntryKind.ADJUST if restated else _kind(had, has),
+                ADJUST if restated else _kind(had, has),
                 has - had,
                 version.version if version else NO_POLICY,
                 inputs,
@@ -126,10 +122,10 @@ def _suffix(account: str, posted: Posted, due: Entitlement) -> str:
     return ":taken" if account == posted.customer_id else f":of:{account}"
 
 
-def _kind(before: int, after: int) -> EntryKind:
+def _kind(before: int, after: int) -> int:
     if after == 0:
-        return EntryKind.REVERSE
-    return EntryKind.EARN if before == 0 else EntryKind.ADJUST
+        return REVERSE
+    return EARN if before == 0 else ADJUST
 
 
 def inputs_of(due: Entitlement, restated: bool) -> str:

@@ -9,12 +9,11 @@ from msgspec import Struct, structs
 from sqlalchemy import Row
 
 from events.event import Kind
-from handlers.loyalty.posting import EntryKind, entry_key_prefix
+from handlers.loyalty.posting import ENTRY_KINDS, entry_key_prefix
 from storage.database import Transaction
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = 2**62
-ENTRY_KINDS = {kind.value: kind.name.lower() for kind in EntryKind}
 
 
 class ReportedEntry(Struct, frozen=True):
