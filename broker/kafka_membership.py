@@ -21,6 +21,7 @@ from events.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+HELD_BYTES = 1024 * 1024
 NO_POLL_LIMIT_MS = 2**31 - 1
 """aiokafka leaves the group when nobody fetches for a while and rejoins only on the next getmany, which we
 never call without an assignment: a worker that waited out a long database outage would never come back."""
@@ -95,8 +96,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             rebalance_timeout_ms=int(settings.rebalance_timeout * 1000),
             max_poll_interval_ms=NO_POLL_LIMIT_MS,
             metadata_max_age_ms=int(settings.metadata_max_age * 1000),
-            # Held for each partition, and compressed: many batches' worth. One record may need as much.
-            max_partition_fetch_bytes=topics.record_limit,
+            # Held for each partition, and compressed: some hundred events or more. Of a larger record Kafka
+            # sends the whole batch all the same, once it is the first that its answer holds.
+            max_partition_fetch_bytes=HELD_BYTES,
         )
 
     async def start(self) -> None:

@@ -43,7 +43,7 @@ SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA busy_timeout = 10000",
-    "PRAGMA cache_size = -32768",
+    "PRAGMA cache_size = -8192",
     "PRAGMA temp_store = MEMORY",
     # 64 MiB: a page that many batches change is copied into the database once, not after each of them.
     "PRAGMA wal_autocheckpoint = 16384",

@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from events.failures import Misconfigured
 from handlers.notifications.credentials import Credentials
 from handlers.notifications.log_line import LogCarrier
-from handlers.notifications.mail import MailCarrier
 from handlers.notifications.message import Carrier
 from handlers.notifications.policy import Channel, Email, Policy, Slack, Webhook
-from handlers.notifications.webhook import HttpCarrier
 
 
 def carriers_of(
@@ -21,10 +19,15 @@ def carriers_of(
 
 
 def _carrier(name: str, channel: Channel, credentials: Credentials, now: Callable[[], float]) -> Carrier:
+    # Imported here: the clients take ten megabytes, which most workers have no use for.
     try:
         if isinstance(channel, Webhook | Slack):
+            from handlers.notifications.webhook import HttpCarrier
+
             return HttpCarrier(channel, credentials, now)
         if isinstance(channel, Email):
+            from handlers.notifications.mail import MailCarrier
+
             return MailCarrier(channel, credentials, now)
     except OSError as wrong:  # ssl.SSLError is one
         raise Misconfigured(

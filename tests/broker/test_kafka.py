@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 import uvloop
@@ -378,6 +379,17 @@ async def test_the_broker_finding_a_record_too_large_does_not_stop_the_producer(
                 await producer.append(clients.topics.events, noise, key=b"k", headers=[])
             await append_patiently(producer, clients.topics.events, b"small")
         await producer.stop()
+
+
+async def test_records_larger_than_a_fetch_come_beside_a_stream_of_others(shared: Clients) -> None:
+    producer, consumer = await shared.producer(), shared.consumer()
+    noise = Random(7)
+    values = [noise.randbytes(1_900_000 if number % 50 == 25 else 20_000) for number in range(300)]
+    for number, value in enumerate(values):  # keys of all partitions, and large ones in each
+        await producer.append(shared.topics.events, value, key=b"%d" % (number // 2), headers=[])
+    await joined(consumer)
+    await place(consumer)
+    assert sorted(record.value for record in await read(consumer, len(values))) == sorted(values)
 
 
 async def test_limits_are_raised_and_other_settings_of_the_topic_kept(kafka: str) -> None:
