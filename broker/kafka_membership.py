@@ -22,6 +22,8 @@ from events.runtime import Runtime
 log = logging.getLogger(__name__)
 
 HELD_BYTES = 1024 * 1024
+"""Held for each partition, and compressed: some hundred events or more. With half of it up to a quarter fewer
+were settled."""
 NO_POLL_LIMIT_MS = 2**31 - 1
 """aiokafka leaves the group when nobody fetches for a while and rejoins only on the next getmany, which we
 never call without an assignment: a worker that waited out a long database outage would never come back."""
@@ -96,8 +98,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             rebalance_timeout_ms=int(settings.rebalance_timeout * 1000),
             max_poll_interval_ms=NO_POLL_LIMIT_MS,
             metadata_max_age_ms=int(settings.metadata_max_age * 1000),
-            # Held for each partition, and compressed: some hundred events or more. Of a larger record Kafka
-            # sends the whole batch all the same, once it is the first that its answer holds.
+            # Of a larger record Kafka sends the whole batch all the same, once it is the first that its
+            # answer holds.
             max_partition_fetch_bytes=HELD_BYTES,
         )
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from broker.protocols import History, Record
+from consumer.batch_room import BatchRoom
 from consumer.intake import Fetched
 from consumer.item import ForOthers, Item, read_item
 from consumer.settler import Follows, Settler, Stored, nothing_follows, something_follows
@@ -65,6 +66,7 @@ class Backfill:
         self._config = config
         self._patience = patience
         self._stop = stop
+        self._room = BatchRoom(MAX_RECORDS)
         self._stretches: dict[int, Stretch] = {}
         self.resumed = False
         """It goes on with one that was broken off."""
@@ -125,9 +127,16 @@ class Backfill:
 
     async def _fetch(self, partition: int, stretch: Stretch, held: Fetched | None) -> tuple[Fetched, Follows]:
         offset = stretch.next if held is None else held.next_offsets[partition]
-        read = partial(self._history.read, partition, offset, MAX_RECORDS)
-        records = await self._patience.outlast("log", read, self._stop) if offset < stretch.end else []
-        items = [self._item(record) for record in records if record.offset < stretch.end]
+        items: list[Item] = []
+        self._room.begin()
+        while offset < stretch.end and (most := self._room.next):
+            read = partial(self._history.read, partition, offset, most)
+            records = await self._patience.outlast("log", read, self._stop)
+            self._room.took(records)
+            items += [self._item(record) for record in records if record.offset < stretch.end]
+            if len(records) < most:
+                break
+            offset = records[-1].next_offset
         end = items[-1].record.next_offset if items else stretch.end
         fetched = Fetched(0, 0, items, {partition: end})
         return (

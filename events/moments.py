@@ -18,7 +18,7 @@ def moment_of(value: Leaf) -> int | None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     since = aware - EPOCH
-    # Not `// MILLISECOND`: that takes as long as all the rest.
+    # Divided by a timedelta it would take twice as long, with all that comes before.
     return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 

@@ -41,7 +41,7 @@ class Foreseen(NamedTuple):
 
 
 async def foresee(told: Mapping[Key, Facts], names: Names, policy: Policy) -> Foreseen:
-    """Needs no database: to be computed while that one stores the facts."""
+    """Needs no database: to be computed while that one is busy."""
     new = Learned({}, told, list(told))
     members = _members_told(new, _orders_of(new))
     orders: dict[Key, tuple[Posted, list[Entry]]] = {}

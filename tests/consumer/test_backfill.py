@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from broker.protocols import Bounds, Record
 from consumer.backfill import Backfill, BackfillConfig, Covered
+from consumer.batch_room import BATCH_BYTES
 from consumer.drift import DriftWatch
 from consumer.guard import GuardLimits
 from consumer.metrics import WorkerMetrics
@@ -257,3 +258,13 @@ async def test_a_live_worker_and_a_backfill_share_the_work_without_doubles(
     states = {row[0] for key, row in (await bench.effects()).items() if key[0] == "shop"}
     assert states == {State.DONE}
     assert await bench.letters() == []
+
+
+async def test_large_bodies_are_settled_few_at_a_time(database: Database, log: ScriptedLog) -> None:
+    for number in range(1, 31):
+        await log.append(TOPIC, a_success(f"r_{number}", note="x" * 2**20), partition=0)
+    filling = Filling(database, log, shop := Shop())
+    assert await filling.run()
+    sizes = [len(batch) for batch in shop.batches]
+    assert sum(sizes) == 30
+    assert max(sizes) <= BATCH_BYTES // 2**20 + 1
