@@ -1,15 +1,12 @@
 """The connection to the database: transactions and read-only snapshots, as the rest of the code sees them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import lru_cache
-from itertools import islice
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, Row, TextClause, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.failures import DatabaseUnavailable
@@ -46,11 +43,15 @@ class Oddity(NamedTuple):
 class Transaction:
     """An open transaction: everything a handler may do to the database, and nothing else."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, familiar: set[str]) -> None:
+        """`familiar`: as in `Database`."""
         self.connection = connection
         """The open SQLAlchemy connection. Never commit or roll it back: the worker does."""
         self.dialect = connection.dialect.name
+        self.familiar = familiar
         self.names = Names({})
+        self.now = 0
+        """The database's clock when the transaction began, in milliseconds since 1970."""
         self.notes: list[Callable[[], Sequence[Note]]] = []
         """Made once all is stored, and only if somebody watches."""
         self.oddities: list[Oddity] = []
@@ -77,48 +78,6 @@ class Transaction:
         for piece, values in pieces:
             found += _all(await self.connection.exec_driver_sql(piece, values))
         return found
-
-    async def insert_absent(
-        self, table: str, rows: Rows, key: int, picks: Mapping[str, str] = MappingProxyType({})
-    ) -> set[tuple[Any, ...]]:
-        """Insert the rows that are new by their first `key` columns; returns the keys that were there.
-
-        `rows` must be sorted, each key once: that is the order in which the new ones are locked. `picks`:
-        expressions for columns that are not as in the rows (`r`), or not in them.
-        """
-        picked = {name: f"r.{name}" for name in rows.columns} | dict(picks)
-        insert = self._spoken(
-            f"INSERT INTO {table} ({', '.join(picked)}) SELECT {', '.join(picked.values())} "
-            "FROM {rows} WHERE true"
-        )
-        columns = dict(islice(rows.columns.items(), key))
-        if self.dialect == "postgresql":
-            names = ", ".join(columns)
-            # Told of the few that were there: to be told of each new one costs us as much as to send it.
-            there = await self.run(
-                f"WITH r AS MATERIALIZED (SELECT * FROM {{rows}}), new AS ("
-                f"{insert.replace('{rows}', 'r')} ON CONFLICT DO NOTHING RETURNING {names}) "
-                f"SELECT {names} FROM r EXCEPT SELECT {names} FROM new",
-                rows,
-            )
-            return set(map(tuple, there))
-        # The only writer may try. Told of each new row, it would take the interpreter's lock for each.
-        with suppress(IntegrityError):
-            trip = [("SAVEPOINT absent", ()), *rows.pieces(insert, {}), ("RELEASE absent", ())]
-            await self.connection.exec_driver_sql(IN_ONE_TRIP, trip)
-            return set()
-        undo = [("ROLLBACK TO absent", ()), ("RELEASE absent", ())]
-        await self.connection.exec_driver_sql(IN_ONE_TRIP, undo)
-        same = " AND ".join(f"t.{name} = r.{name}" for name in columns)
-        found = await self.run(
-            f"SELECT {', '.join(f'r.{name}' for name in columns)} "
-            f"FROM {{rows}} CROSS JOIN {table} t WHERE {same}",
-            Rows(columns, [row[:key] for row in rows.rows]),
-        )
-        known = set(map(tuple, found))
-        if fresh := [row for row in rows.rows if row[:key] not in known] if known else rows.rows:
-            await self.run(insert, Rows(rows.columns, fresh))
-        return known
 
     async def run_each(self, sql: str, rows: list[dict[str, Any]]) -> None:
         """Run a statement for each of `rows` in one call, binary columns allowed."""
@@ -163,7 +122,11 @@ class Transaction:
         raise DatabaseUnavailable("names_contended", "other workers kept taking the numbers for new names")
 
     async def read_names(self) -> None:
-        self.names = Names({row.name: row.id for row in await self.run("SELECT id, name FROM names")})
+        rows = await self.run(
+            "SELECT n.id, n.name, {now} AS now FROM (SELECT 1 AS one) AS it LEFT JOIN names n ON true"
+        )
+        self.names = Names({row.name: row.id for row in rows if row.name is not None})
+        self.now = self.now or rows[0].now
 
     def _spoken(self, sql: str) -> str:
         lock = "FOR UPDATE" if self.dialect == "postgresql" else ""
@@ -180,6 +143,8 @@ class Database:
         self._patience = PATIENCE.get(self.dialect, ()) if patient else ()
         # SQLite has one writer: waiting for it here is fair, waiting in its busy handler is a lottery.
         self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
+        self._familiar: set[str] = set()
+        """Tables that held some of what was to be inserted last (storage.inserting)."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -190,7 +155,7 @@ class Database:
         async with self._writer or nullcontext():
             with failures_named():
                 async with self.engine.begin() as connection:
-                    transaction = Transaction(connection)
+                    transaction = Transaction(connection, self._familiar)
                     await transaction.read_names()
                     yield transaction
 
@@ -203,7 +168,7 @@ class Database:
                 async with connection.begin():
                     for statement in self._patience:
                         await connection.exec_driver_sql(statement)
-                    transaction = Transaction(connection)
+                    transaction = Transaction(connection, self._familiar)
                     await transaction.read_names()
                     yield transaction
 

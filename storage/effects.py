@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from storage.database import Transaction
+from storage.inserting import insert_absent
 from storage.rows import Rows
 from storage.schema import State
 
@@ -20,10 +21,9 @@ NEW = KEY | {
     "lease_owner": "text",
     "lease_number": "integer",
     "leased_until": "bigint",
+    "due_at": "bigint",
+    "created_at": "bigint",
 }
-IF_PENDING = f"CASE WHEN r.state = {State.PENDING} THEN {{now}} END"
-TIMES = {"leased_until": "{now} + r.leased_until", "due_at": IF_PENDING, "created_at": IF_PENDING}
-"""Of new effects, by the database's clock; what they are leased for comes in milliseconds."""
 RETURNING_KEY = "RETURNING effects.tenant, effects.redemption_id, effects.handler, effects.kind"
 
 
@@ -61,22 +61,25 @@ async def insert_effects(
     """Store the effects that are new, in these states, pending ones due now; returns those that were new."""
     if not states:
         return set()
-    rows = Rows(NEW, _new_rows(states, waiting or {}))
-    known = await transaction.insert_absent("effects", rows, len(KEY), TIMES)
+    rows = Rows(NEW, _new_rows(states, waiting or {}, transaction.now))
+    known = await insert_absent(transaction, "effects", rows, len(KEY))
     return {mark for mark in states if mark not in known} if known else set(states)
 
 
-def _new_rows(states: Mapping[Mark, State], waiting: Mapping[Mark, Waiting]) -> list[tuple[object, ...]]:
+def _new_rows(
+    states: Mapping[Mark, State], waiting: Mapping[Mark, Waiting], now: int
+) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for mark in sorted(states):
-        state = states[mark]
+        state = int(states[mark])
+        due = now if state == State.PENDING else None
         if (known := waiting.get(mark)) is None:
-            dependency = mark.handler if state is State.PENDING else None
-            rows.append((*mark, int(state), 0, dependency, None, None, 0, None))
+            dependency = None if due is None else mark.handler
+            rows.append((*mark, state, 0, dependency, None, None, 0, None, due, due))
             continue
         dependency, bundle, attempts, owner, seconds = known
-        number, lease = (0, None) if owner is None else (1, int(seconds * 1000))
-        rows.append((*mark, int(state), attempts, dependency, bundle, owner, number, lease))
+        number, until = (0, None) if owner is None else (1, now + int(seconds * 1000))
+        rows.append((*mark, state, attempts, dependency, bundle, owner, number, until, due, due))
     return rows
 
 

@@ -1,12 +1,12 @@
 """The tables orders, entries and balances: set-based statements, each over rows in key order."""
 
 from collections.abc import Collection, Iterable, Mapping
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from handlers.loyalty.facts import Key
 from handlers.loyalty.posting import Entry, Posted
 from storage.database import Transaction
+from storage.inserting import insert_absent, insert_new
 from storage.rows import Rows
 
 ORDER_KEY = {"tenant": "smallint", "order_key": "text"}
@@ -18,6 +18,19 @@ ORDER = ORDER_KEY | {
     "others": "text",
     "revision": "integer",
 }
+ENTRY = {
+    "tenant": "smallint",
+    "key": "text",
+    "customer_id": "text",
+    "order_key": "text",
+    "redemption_id": "text",
+    "kind": "smallint",
+    "points": "bigint",
+    "policy": "text",
+    "inputs": "text",
+    "at": "bigint",
+}
+BALANCE = {"tenant": "smallint", "customer_id": "text", "points": "bigint"}
 INSERT_ORDERS = (
     "INSERT INTO orders (tenant, order_key, customer_id, points, redemption_id, anonymous, others, revision) "
     "SELECT r.tenant, r.order_key, r.customer_id, r.points, r.redemption_id, r.anonymous, r.others, "
@@ -25,9 +38,29 @@ INSERT_ORDERS = (
 )
 
 
-async def insert_new_orders(transaction: Transaction, orders: Mapping[Key, Posted]) -> set[tuple[Any, ...]]:
+class Moves(NamedTuple):
+    """Entries in the order of their keys, and what they do to balances, as it is stored."""
+
+    entries: list[Entry]
+    balances: Rows
+
+
+def order_rows(orders: Mapping[Key, Posted]) -> Rows:
+    return Rows(ORDER, [(*key, *orders[key]) for key in sorted(orders)])
+
+
+def moves_of(entries: Iterable[Entry]) -> Moves:
+    ordered = sorted(entries)  # keys are unique: nothing behind them is compared
+    moved: dict[Key, int] = {}
+    for tenant, _, customer, _, _, _, points, _, _ in ordered:
+        account = tenant, customer
+        moved[account] = moved.get(account, 0) + points
+    return Moves(ordered, Rows(BALANCE, [(*account, moved[account]) for account in sorted(moved)]))
+
+
+async def insert_new_orders(transaction: Transaction, orders: Rows) -> set[tuple[Any, ...]]:
     """Store the orders that nobody knew, which are locked then; returns the others."""
-    return await transaction.insert_absent("orders", Rows(ORDER, _order_rows(orders)), len(ORDER_KEY))
+    return await insert_absent(transaction, "orders", orders, len(ORDER_KEY))
 
 
 async def lock_orders(transaction: Transaction, keys: Collection[Key]) -> dict[Key, Posted]:
@@ -48,48 +81,18 @@ async def replace_orders(transaction: Transaction, orders: Mapping[Key, Posted])
             f"{INSERT_ORDERS} (tenant, order_key) DO UPDATE SET customer_id = excluded.customer_id, "
             "points = excluded.points, redemption_id = excluded.redemption_id, "
             "anonymous = excluded.anonymous, others = excluded.others, revision = excluded.revision",
-            Rows(ORDER, _order_rows(orders)),
+            order_rows(orders),
         )
 
 
-async def insert_entries(transaction: Transaction, entries: Iterable[Entry]) -> None:
-    columns = {
-        "tenant": "smallint",
-        "key": "text",
-        "customer_id": "text",
-        "order_key": "text",
-        "redemption_id": "text",
-        "kind": "smallint",
-        "points": "bigint",
-        "policy": "text",
-        "inputs": "text",
-    }
-    if rows := sorted(entries, key=itemgetter(0, 1)):
-        await transaction.run(
-            "INSERT INTO entries (tenant, key, customer_id, order_key, redemption_id, kind, points, policy, "
-            "inputs, at) SELECT r.tenant, r.key, r.customer_id, r.order_key, r.redemption_id, r.kind, "
-            "r.points, r.policy, r.inputs, {now} FROM {rows} WHERE true",
-            Rows(columns, rows),
-        )
-
-
-async def move_balances(transaction: Transaction, entries: Iterable[Entry]) -> None:
-    """Last of all: a customer with many orders is the row that many workers want."""
-    moved: dict[Key, int] = {}
-    for entry in entries:
-        customer = (entry.tenant, entry.customer_id)
-        moved[customer] = moved.get(customer, 0) + entry.points
-    if moved:
+async def post(transaction: Transaction, moves: Moves) -> None:
+    """Balances last of all: a customer with many orders is the row that many workers want."""
+    if moves.entries:
+        at = transaction.now
+        await insert_new(transaction, "entries", Rows(ENTRY, [(*entry, at) for entry in moves.entries]))
         await transaction.run(
             "INSERT INTO balances (tenant, customer_id, points) SELECT r.tenant, r.customer_id, r.points "
             "FROM {rows} WHERE true ON CONFLICT (tenant, customer_id) "
             "DO UPDATE SET points = balances.points + excluded.points",
-            Rows(
-                {"tenant": "smallint", "customer_id": "text", "points": "bigint"},
-                [(*customer, moved[customer]) for customer in sorted(moved)],
-            ),
+            moves.balances,
         )
-
-
-def _order_rows(orders: Mapping[Key, Posted]) -> list[tuple[object, ...]]:
-    return [(*key, *orders[key]) for key in sorted(orders)]

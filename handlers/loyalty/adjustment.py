@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from events.failures import Refused
-from handlers.loyalty.account_store import insert_entries, move_balances
+from handlers.loyalty.account_store import moves_of, post
 from handlers.loyalty.posting import ADJUST, Entry
 from handlers.loyalty.readings import LARGEST_AMOUNT, UNPRINTABLE, id_of
 from storage.audit import Deed, announce, conclude
@@ -85,8 +85,7 @@ async def _post(transaction: Transaction, adjustment: Adjustment, who: str) -> N
         policy=BY_HAND,
         inputs=msgspec.json.encode({"reason": adjustment.reason, "who": who}).decode(),
     )
-    await insert_entries(transaction, [entry])
-    await move_balances(transaction, [entry])
+    await post(transaction, moves_of([entry]))
 
 
 async def _require_same(transaction: Transaction, adjustment: Adjustment) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from handlers.loyalty.entitlement import Member
 from handlers.loyalty.facts import Facts, Key, merge
 from storage.database import Transaction
+from storage.inserting import insert_absent
 from storage.rows import Rows
 
 FACTS = ", ".join(f"f.{field}" for field in Facts.__struct_fields__)
@@ -75,7 +76,9 @@ async def learn(transaction: Transaction, told: Told) -> Learned:
     wanted = told.facts
     if not wanted:
         return Learned({}, {}, ())
-    known = await transaction.insert_absent("facts", told.rows, len(ID))
+    known = await insert_absent(transaction, "facts", told.rows, len(ID))
+    if not known:
+        return Learned({}, wanted, list(wanted))
     before = await _lock(transaction, known)
     after = before | {
         key: merge(before[key], facts) if key in before else facts for key, facts in wanted.items()

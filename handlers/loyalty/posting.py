@@ -80,14 +80,15 @@ def settle(
 
     `restated`: the difference comes of another policy, not of what happened to the order.
     """
+    if posted is NOTHING_POSTED and not due.others and not restated:
+        return _first(order, tenant, due)
     number, order_key = order
-    before, after = {} if posted is NOTHING_POSTED else _accounts(posted), due.accounts
+    before, after = _accounts(posted), due.accounts
     if before == after:
         return standing(due, posted.revision), []
     revision, inputs = posted.revision + 1, inputs_of(due, restated)
-    version = due.reckoning.version if due.reckoning else None
     entries = []
-    for account in sorted(before.keys() | after.keys()) if before else sorted(after):
+    for account in sorted(before.keys() | after.keys()):
         had, has = before.get(account, 0), after.get(account, 0)
         if had == has:
             continue
@@ -100,11 +101,27 @@ def settle(
                 due.redemption_id if account in after else posted.redemption_id,
                 ADJUST if restated else _kind(had, has),
                 has - had,
-                version.version if version else NO_POLICY,
+                _version_of(due),
                 inputs,
             )
         )
     return standing(due, revision), entries
+
+
+def _first(order: Key, tenant: str, due: Entitlement) -> tuple[Posted, list[Entry]]:
+    """The same for an order that nobody has been given anything for, as most are: one account, one entry."""
+    account, points, number, order_key = due.customer_id, due.points, *order
+    if account is None or not points:
+        return standing(due, 0), []
+    key = f"{entry_key_prefix(tenant, order_key)}:1"
+    inputs = inputs_of(due, restated=False)
+    entry = Entry(number, key, account, order_key, due.redemption_id, EARN, points, _version_of(due), inputs)
+    return Posted(account, points, due.redemption_id, due.anonymous, None, 1), [entry]
+
+
+def _version_of(due: Entitlement) -> str:
+    version = due.reckoning.version if due.reckoning else None
+    return version.version if version else NO_POLICY
 
 
 def _accounts(stands: Posted) -> dict[str, int]:
