@@ -244,7 +244,7 @@ class KafkaConsumer:
 
 
 def record_of(record: Any) -> Record:
-    headers = tuple((name, value or b"") for name, value in record.headers)
+    headers = tuple([(name, value or b"") for name, value in record.headers])
     return Record(
         record.topic,
         record.partition,

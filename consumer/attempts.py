@@ -1,6 +1,7 @@
 """Effects of one handler that this worker holds: those that wait for a slot, run, or have ended."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Any
@@ -44,7 +45,8 @@ class Attempts:
         self._counter = cache(partial(metrics.attempts.labels, work.handler))
         """Of what is told of an attempt. Kept: to look up a labelled counter costs more than to count."""
         metrics.running.labels(work.handler).set_function(lambda: len(self._running))
-        self._waiting: dict[Any, Held] = {}
+        # Its first key is found at once however many went before: a dict's is searched for among their gaps.
+        self._waiting: OrderedDict[Any, Held] = OrderedDict()
         self._running: dict[Any, Held] = {}
         self._runners = 0
         self._alarm: asyncio.TimerHandle | None = None

@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import structlog
@@ -75,11 +76,13 @@ def payload_of(record: Record) -> Payload:
 
 def read_item(record: Record, group: str, decode: Decode = decode) -> Item:
     """Never raises, whatever the record holds: what is wrong with it is its meaning."""
-    tenant = _text(record, "tenant") or DEFAULT_TENANT
-    fit_tenant = tenant if TENANT.fullmatch(tenant) else DEFAULT_TENANT
-    replay = None
+    headers = dict(record.headers)  # of several of one name the last counts
+    tenant = _text(headers, "tenant") or DEFAULT_TENANT
+    fit_tenant = tenant if _is_fit(tenant) else DEFAULT_TENANT
+    replay = asked_by = None
     try:
-        replay, asked_by = _replay(record)
+        if REPLAY_LETTER in headers:
+            replay, asked_by = _replay(headers)
         if tenant != fit_tenant:
             raise Malformed("unfit_tenant", "the tenant header is not a tenant's name")
         if asked_by not in (None, group):
@@ -93,16 +96,19 @@ def read_item(record: Record, group: str, decode: Decode = decode) -> Item:
         return Item(record, fit_tenant, Malformed("decoder_error", type(error).__name__), replay)
 
 
-def _replay(record: Record) -> tuple[Replay | None, str | None]:
-    letter = _text(record, REPLAY_LETTER)
-    if letter is None:
-        return None, None
-    generation = _text(record, REPLAY_GENERATION) or ""
-    handler = _text(record, REPLAY_HANDLER)
+@lru_cache(maxsize=1024)
+def _is_fit(tenant: str) -> bool:
+    return TENANT.fullmatch(tenant) is not None
+
+
+def _replay(headers: Mapping[str, bytes]) -> tuple[Replay, str | None]:
+    letter = _text(headers, REPLAY_LETTER) or ""
+    generation = _text(headers, REPLAY_GENERATION) or ""
+    handler = _text(headers, REPLAY_HANDLER)
     fit = handler is None or (handler.isprintable() and len(handler) <= LONGEST_HANDLER)
     if not fit or not _is_uuid(letter) or not GENERATION.fullmatch(generation):
         raise Malformed("unfit_replay", "the replay headers are not whole")
-    return Replay(letter, int(generation), handler), _text(record, REPLAY_GROUP)
+    return Replay(letter, int(generation), handler), _text(headers, REPLAY_GROUP)
 
 
 def _is_uuid(text: str) -> bool:
@@ -112,6 +118,6 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def _text(record: Record, name: str) -> str | None:
-    value = record.header(name)
+def _text(headers: Mapping[str, bytes], name: str) -> str | None:
+    value = headers.get(name)
     return None if value is None else value.decode("utf-8", "replace")

@@ -10,7 +10,7 @@ from consumer.batch import Batch
 from consumer.item import ForOthers, Item
 from consumer.metrics import WorkerMetrics
 from events.drift import plain_type
-from events.event import Ignored
+from events.event import Ignored, RedemptionEvent
 from events.failures import Malformed
 from events.ids import customer_ids, first_fit
 from events.outcome import Outcome
@@ -91,14 +91,14 @@ class Reporter:
 
 def meaning_of(item: Item) -> str:
     match item.meaning:
+        case RedemptionEvent(kind=kind):
+            return kind.value
         case Malformed():
             return "malformed"
         case Ignored():
             return "ignored"
         case ForOthers():
             return "for_others"
-        case event:
-            return event.kind.value
 
 
 def word(result: str) -> str:

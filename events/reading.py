@@ -67,7 +67,8 @@ def read(body: bytes) -> Body:
 def read_closely(body: bytes) -> Body:
     """The same payload; it is a KnownBody if nothing that those look at is undocumented."""
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()
         return _close_decoder.decode(body)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return read(body)
