@@ -7,7 +7,7 @@ from contextlib import suppress
 
 COLLECTOR = (10_000, 20, 50)
 """Objects until a young collection, and how many of each generation until one of the next."""
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """For so long one thread may keep the interpreter's lock from another."""
 M_ARENA_MAX = -8
 """Of <malloc.h>."""

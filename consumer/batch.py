@@ -47,6 +47,8 @@ class Batch:
         self._names = {handler.name for handler in handlers.transactional}
         self._names |= {handler.name for handler in handlers.effect}
         self._newcomers = newcomers
+        self._tenants: dict[str, int] = {}
+        """The numbers of the items' tenants."""
         self._depends = {handler.name: self._dependencies_of(handler) for handler in handlers.effect}
         """By handler and item; what is not there depends on the handler's own name."""
         self._owned: dict[Mark, int] = {}
@@ -100,6 +102,7 @@ class Batch:
     async def _learn_names(self) -> None:
         words = self._names | {item.tenant for item in self._items} | {DEAD_LETTER_TOPIC}
         await self._transaction.learn(words.union(*(told.values() for told in self._depends.values())))
+        self._tenants = {item.tenant: self._transaction.names.id(item.tenant) for item in self._items}
 
     def _dependencies_of(self, handler: EffectHandler) -> dict[int, str]:
         if not hasattr(handler, "dependency"):
@@ -111,13 +114,11 @@ class Batch:
         }
 
     def _wanted_by(self, handler: TransactionalHandler | EffectHandler) -> Marks:
-        names = self._transaction.names
-        number = names.id(handler.name)
-        tenants = {item.tenant: names.id(item.tenant) for item in self._items}
+        number, tenants, kinds = self._transaction.names.id(handler.name), self._tenants, handler.kinds
         return {
             index: Mark(tenants[event.tenant], event.redemption_id, number, KIND_NUMBERS[event.kind])
             for index, item in enumerate(self._items)
-            if (event := item.event) and event.kind in handler.kinds and item.addresses(handler.name)
+            if (event := item.event) and event.kind in kinds and item.addresses(handler.name)
         }
 
     def _asked_of(self, handler: EffectHandler) -> Marks:
