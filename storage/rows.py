@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-MOST_PLACES = 16_400
+MOST_PLACES = 8_200
 """Parameters of one statement. SQLite takes 32,766; prepared, one of that size holds some megabytes. Eight
-columns are written 2,048 rows at a time."""
+columns are written 1,024 rows at a time."""
 PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
