@@ -83,8 +83,8 @@ async def settle_orders(
     known = await insert_new_orders(transaction, stored)
     if known:
         others = await _settled_known(transaction, members.keys() & known, policy)
-        new, moves = new.without(known), None
-        new = Settled([*new.entries, *others.entries], {**new.orders, **others.orders})
+        fresh, moves = new.without(known), None
+        new = Settled([*fresh.entries, *others.entries], {**fresh.orders, **others.orders})
     await post(transaction, moves or moves_of(new.entries))
     return new
 
