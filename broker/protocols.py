@@ -24,13 +24,6 @@ class Record(NamedTuple):
         """The offset to commit once this record is settled: where reading resumes."""
         return self.offset + 1
 
-    def header(self, name: str) -> bytes | None:
-        """The last header of this name: Kafka allows several, the last writer's counts."""
-        for key, value in reversed(self.headers):
-            if key == name:
-                return value
-        return None
-
 
 class TooLarge(Exception):
     """The log takes no record of this size. Trying again cannot help."""

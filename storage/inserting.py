@@ -1,8 +1,7 @@
 """Rows that are new, stored the short way: PostgreSQL takes them by COPY, at half of what an INSERT of the
 same rows costs it, and SQLite in one trip to its thread."""
 
-from collections.abc import Iterable
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +19,7 @@ async def insert_new(transaction: Transaction, table: str, rows: Rows) -> None:
     if transaction.dialect == "postgresql":
         await _copy(transaction, table, rows)
         return
-    await _in_one_trip(transaction, rows.pieces(_insert(table, rows), {}))
+    await transaction.run(_insert(table, rows), rows)
 
 
 async def insert_absent(transaction: Transaction, table: str, rows: Rows, key: int) -> set[tuple[Any, ...]]:
@@ -49,21 +48,13 @@ async def _tried(transaction: Transaction, table: str, rows: Rows) -> None:
         async with transaction.savepoint():
             await insert_new(transaction, table, rows)
         return
+    trip = [("SAVEPOINT absent", ()), *rows.pieces(_insert(table, rows), {}), ("RELEASE absent", ())]
     try:
-        begin, end = [("SAVEPOINT absent", ())], [("RELEASE absent", ())]
-        await _in_one_trip(transaction, chain(begin, rows.pieces(_insert(table, rows), {}), end))
+        await transaction.connection.exec_driver_sql(IN_ONE_TRIP, trip)
     except IntegrityError:
-        await _in_one_trip(transaction, [("ROLLBACK TO absent", ()), ("RELEASE absent", ())])
+        undo = [("ROLLBACK TO absent", ()), ("RELEASE absent", ())]
+        await transaction.connection.exec_driver_sql(IN_ONE_TRIP, undo)
         raise
-
-
-async def _in_one_trip(transaction: Transaction, statements: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
-    """Of SQLite's. Between any two of them, sent one by one, a busy loop would come."""
-    match list(statements):
-        case [(sql, parameters)]:
-            await transaction.connection.exec_driver_sql(sql, parameters)
-        case several:
-            await transaction.connection.exec_driver_sql(IN_ONE_TRIP, several)
 
 
 async def _postgresql(transaction: Transaction, table: str, rows: Rows, key: int) -> set[tuple[Any, ...]]:

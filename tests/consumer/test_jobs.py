@@ -38,10 +38,10 @@ async def dead(bench: Bench, count: int) -> None:
 def replays(log: ScriptedLog) -> Counter[tuple[bytes, bytes]]:
     """Replay records in the log by letter and generation."""
     return Counter(
-        (letter, record.header("redemptions-replay-generation") or b"")
+        (letter, dict(record.headers).get("redemptions-replay-generation") or b"")
         for records in log.topics[TOPIC].values()
         for record in records
-        if (letter := record.header("redemptions-replay-letter"))
+        if (letter := dict(record.headers).get("redemptions-replay-letter"))
     )
 
 

@@ -36,7 +36,7 @@ def replay_records(log: ScriptedLog) -> list[Record]:
         record
         for records in log.topics[TOPIC].values()
         for record in records
-        if record.header("redemptions-replay-letter")
+        if dict(record.headers).get("redemptions-replay-letter")
     ]
 
 

@@ -38,7 +38,7 @@ class Judge:
         self._accepted = [
             (record, world.watcher.told[record.value])
             for record in records
-            if record.header(REPLAY_HEADER) is None
+            if dict(record.headers).get(REPLAY_HEADER) is None
         ]
         told = [told for _, told in self._accepted]
         self._truth = truth_of(told)

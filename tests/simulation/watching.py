@@ -127,7 +127,7 @@ class Watcher:
 
     def _without_outcome(self, record: Any) -> Iterator[str]:
         """What should be stored about a record that was passed, and is not."""
-        if record.header(REPLAY_HEADER) is not None:
+        if dict(record.headers).get(REPLAY_HEADER) is not None:
             return  # it may have come too late to change anything
         told = self.told[record.value]
         letters = self._words(
