@@ -13,13 +13,14 @@ from storage.sqlite_driver import IN_ONE_TRIP
 
 
 async def insert_new(transaction: Transaction, table: str, rows: Rows) -> None:
-    """Insert rows of which none is there. Raises IntegrityError if one is."""
+    """Insert rows of which none is there. Raises IntegrityError if one is: some of the others may then be in,
+    until the caller rolls back."""
     if not rows:
         return
     if transaction.dialect == "postgresql":
         await _copy(transaction, table, rows)
         return
-    await transaction.run(_insert(table, rows), rows)
+    await transaction.run(_insert_or_fail(table, rows), rows)
 
 
 async def insert_absent(transaction: Transaction, table: str, rows: Rows, key: int) -> set[tuple[Any, ...]]:
@@ -48,7 +49,7 @@ async def _tried(transaction: Transaction, table: str, rows: Rows) -> None:
         async with transaction.savepoint():
             await insert_new(transaction, table, rows)
         return
-    trip = [("SAVEPOINT absent", ()), *rows.pieces(_insert(table, rows), {}), ("RELEASE absent", ())]
+    trip = [("SAVEPOINT absent", ()), *rows.pieces(_insert_or_fail(table, rows), {}), ("RELEASE absent", ())]
     try:
         await transaction.connection.exec_driver_sql(IN_ONE_TRIP, trip)
     except IntegrityError:
@@ -90,6 +91,12 @@ def _insert(table: str, rows: Rows) -> str:
         f"INSERT INTO {table} ({names}) SELECT {', '.join(f'r.{name}' for name in rows.columns)} "
         "FROM {rows} WHERE true"
     )
+
+
+def _insert_or_fail(table: str, rows: Rows) -> str:
+    """For SQLite, within a savepoint or a transaction that ends when it fails: to be able to undo the
+    statement alone, it would keep a copy of each page that it changes."""
+    return _insert(table, rows).replace("INSERT", "INSERT OR FAIL", 1)
 
 
 async def _copy(transaction: Transaction, table: str, rows: Rows) -> None:

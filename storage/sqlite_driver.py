@@ -6,13 +6,17 @@ loop that decodes.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from operator import pos
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Self
 
 import aiosqlite
 
+WITHOUT_ANSWER = ("BEGIN", "SAVEPOINT ", "RELEASE ")
+"""Beginnings of statements that are sent with the next one, which tells if they failed."""
 IN_ONE_TRIP = "-- several statements, each with its parameters"
 """As a statement: its parameters are a list of statements, each with its own. No rows come back."""
 FETCHED_AT_ONCE = 5_000
@@ -56,12 +60,36 @@ class _Connection(sqlite3.Connection):
 
 
 class _AsyncConnection(aiosqlite.Connection):
+    _unsent: tuple[str, ...] = ()
+    """Statements of WITHOUT_ANSWER."""
+    _ended = False
+    """Nothing has been asked since the last transaction ended."""
+
     def cursor(self) -> "_Cursor":  # type: ignore[override]
         return _Cursor(self)
 
     async def ask(self, question: Callable[..., "_Answer"], *arguments: Any) -> "_Answer":
         """In the thread that the connection belongs to."""
+        unsent, self._unsent, self._ended = self._unsent, (), False
+        if unsent:
+            question = partial(_behind, unsent, question)
         return await self._execute(question, self._conn, *arguments)  # type: ignore[no-any-return,no-untyped-call]
+
+    def put_off(self, sql: str) -> None:
+        self._unsent += (sql,)
+
+    async def commit(self) -> None:
+        await self._end(super().commit)
+
+    async def rollback(self) -> None:
+        """Also asked for by the pool, behind each commit."""
+        await self._end(super().rollback)
+
+    async def _end(self, end: Callable[[], Awaitable[None]]) -> None:
+        self._unsent = ()  # a transaction that has not begun, savepoints that end with theirs
+        if not self._ended:
+            await end()
+            self._ended = True
 
 
 class _Answer(NamedTuple):
@@ -69,6 +97,10 @@ class _Answer(NamedTuple):
     rows: list[Any]
     more: bool
     """Whether there may be more rows; if not, the cursor is closed."""
+
+
+_UNANSWERED = SimpleNamespace(description=None, rowcount=-1, lastrowid=None)
+"""What a cursor tells of a statement that has not been sent."""
 
 
 class _Cursor(aiosqlite.Cursor):
@@ -84,7 +116,13 @@ class _Cursor(aiosqlite.Cursor):
         return self
 
     async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Self:
-        self._cursor, self._rows, self._more = await self._connection.ask(_executed, sql, parameters or ())
+        if sql.startswith(WITHOUT_ANSWER):
+            self._connection.put_off(sql)
+            self._cursor = _UNANSWERED  # type: ignore[assignment]
+        else:
+            self._cursor, self._rows, self._more = await self._connection.ask(
+                _executed, sql, parameters or ()
+            )
         return self
 
     async def executemany(self, sql: str, parameters: Iterable[Iterable[Any]]) -> Self:
@@ -114,6 +152,17 @@ class _Cursor(aiosqlite.Cursor):
         if self._more:
             self._more = False
             await super().close()
+
+
+def _behind(
+    unsent: Iterable[str],
+    question: Callable[..., _Answer],
+    connection: sqlite3.Connection,
+    *arguments: Any,
+) -> _Answer:
+    for sql in unsent:
+        connection.execute(sql)
+    return question(connection, *arguments)
 
 
 def _executed(connection: sqlite3.Connection, sql: str, parameters: Any) -> _Answer:

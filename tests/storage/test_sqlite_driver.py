@@ -1,14 +1,17 @@
 """aiosqlite as we use it: how often a statement goes to the connection's thread, and what comes back."""
 
+import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import aiosqlite
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from events.failures import DatabaseUnavailable
 from storage import sqlite_driver
 from storage.database import Database
 from storage.rows import Rows
@@ -95,3 +98,70 @@ async def test_a_stream_left_early_holds_no_lock(sqlite: Database) -> None:
                 break
     async with sqlite.transaction() as transaction:
         await transaction.run("DELETE FROM sales")
+
+
+async def test_what_has_no_answer_goes_with_the_next_statement(sqlite: Database, trips: Counter[str]) -> None:
+    async with sqlite.transaction() as transaction:
+        before = trips["made"]
+        async with transaction.savepoint():
+            await transaction.run_each("INSERT INTO sales (id) VALUES (:id)", [{"id": "r_1"}])
+        assert trips["made"] == before + 1
+        assert [row.id for row in await transaction.run("SELECT id FROM sales")] == ["r_1"]
+        assert trips["made"] == before + 2
+    assert trips["made"] == before + 3  # the commit, with nothing behind it
+
+
+async def test_a_savepoint_without_a_statement_may_fail(sqlite: Database) -> None:
+    async with sqlite.transaction() as transaction:
+        await transaction.run_each("INSERT INTO sales (id) VALUES (:id)", [{"id": "r_1"}])
+        with pytest.raises(ZeroDivisionError):
+            async with transaction.savepoint():
+                raise ZeroDivisionError
+        async with transaction.savepoint():
+            pass
+    async with sqlite.snapshot() as snapshot:
+        assert [row.id for row in await snapshot.run("SELECT id FROM sales")] == ["r_1"]
+
+
+async def test_what_was_not_sent_does_not_outlive_its_transaction(sqlite: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with sqlite.transaction() as transaction:
+            await transaction.run_each("INSERT INTO sales (id) VALUES (:id)", [{"id": "r_1"}])
+            await transaction.connection.begin_nested()
+            raise ZeroDivisionError
+    async with sqlite.transaction() as transaction:
+        assert await transaction.run("SELECT id FROM sales") == []
+
+
+async def test_a_transaction_cut_off_in_a_statement_is_undone(sqlite: Database) -> None:
+    async with sqlite.transaction() as transaction:
+        rows = Rows({"id": "text"}, [(f"r_{number}",) for number in range(100)])
+        await transaction.run("INSERT INTO sales (id) SELECT r.id FROM {rows}", rows)
+
+    async def work() -> None:
+        async with sqlite.transaction() as transaction:
+            await transaction.run("DELETE FROM sales WHERE id IN (SELECT id FROM sales LIMIT 50)")
+            await transaction.run(COUNT, most=3_000_000)
+
+    for seconds in (0.0, 0.01, 0.1):
+        task = asyncio.create_task(work())
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.wait([task])
+        async with sqlite.transaction() as transaction:
+            (row,) = await transaction.run("SELECT count(*) AS stored FROM sales")
+            assert row.stored == 100
+
+
+async def test_a_begin_that_is_refused_shows_as_an_outage(sqlite: Database) -> None:
+    path = sqlite.engine.url.database
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as other:
+        async with sqlite.transaction() as transaction:
+            await transaction.connection.exec_driver_sql("PRAGMA busy_timeout = 50")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnavailable):
+            async with sqlite.transaction() as transaction:
+                raise AssertionError("it has not begun")
+        other.execute("ROLLBACK")
+    async with sqlite.transaction() as transaction:
+        await transaction.run_each("INSERT INTO sales (id) VALUES (:id)", [{"id": "r_1"}])
