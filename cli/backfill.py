@@ -21,7 +21,7 @@ from handlers.loyalty.policy import Policy
 from handlers.loyalty.policy_history import admit
 from handlers.protocol import Handlers
 from storage.audit import audited
-from storage.upgrade import require_schema
+from storage.schema_version import require_schema
 
 app = typer.Typer(help="One handler over the past.")
 GO_ON = "the same command goes on where this one stopped"

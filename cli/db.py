@@ -7,7 +7,7 @@ from cli.invocation import settings_of
 from cli.loop import run_loop
 from cli.starting import writable
 from config.settings import Settings
-from storage.upgrade import SchemaVersion
+from storage.schema_version import SchemaVersion
 from storage.upgrade import upgrade as upgrade_schema
 
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)

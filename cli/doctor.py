@@ -16,7 +16,7 @@ from config.settings import Settings
 from events.failures import Failure
 from events.runtime import SystemRuntime
 from storage.handler_states import Standing, handler_states
-from storage.upgrade import require_schema
+from storage.schema_version import require_schema
 
 app = typer.Typer(help="Looks for what is wrong.")
 

@@ -39,7 +39,7 @@ from ingress.metrics import IngressMetrics
 from ingress.server import serve
 from storage.connect import connect
 from storage.database import Database
-from storage.upgrade import require_schema, upgrade
+from storage.schema_version import require_schema
 
 log = structlog.get_logger(__name__)
 
@@ -167,6 +167,8 @@ class Process:
         database = connect(url, self._runtime, renewed=lambda: database_url(self._settings))
         try:
             if self._roles.demo:
+                from storage.upgrade import upgrade  # with Alembic, which others need not hold in memory
+
                 await self._wait("database", lambda: upgrade(database))
             await self._wait("database", lambda: require_schema(database))
             await self._wait("database", lambda: admit(database, self._policy))

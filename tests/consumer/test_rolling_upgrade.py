@@ -15,18 +15,19 @@ from events.runtime import SystemRuntime
 from storage import upgrade as upgrading
 from storage.connect import connect
 from storage.database import Database
-from storage.upgrade import require_schema, schema_version, upgrade
+from storage.schema_version import MIGRATIONS, require_schema, schema_version
+from storage.upgrade import upgrade
 from tests.consumer.bench import Bench, a_rollback, a_success, until
 from tests.consumer.scripted import TOPIC, ScriptedLog
 from tests.services.databases import SALES
 
-REVISIONS = [each.revision for each in ScriptDirectory(str(upgrading.MIGRATIONS)).walk_revisions()]
+REVISIONS = [each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
 NEXT = '''"""What a next version may do: add."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "next"
+revision = "9999"
 down_revision = "{newest}"
 branch_labels = None
 depends_on = None
@@ -66,8 +67,8 @@ def empty(request: pytest.FixtureRequest) -> Database:
 def newer(tmp_path: Path) -> Path:
     """The migrations of a program one version ahead of ours."""
     folder = tmp_path / "migrations"
-    shutil.copytree(upgrading.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "next.py").write_text(NEXT.format(newest=REVISIONS[0]))
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "9999_next.py").write_text(NEXT.format(newest=REVISIONS[0]))
     return folder
 
 
@@ -90,7 +91,7 @@ async def test_an_upgrade_beneath_a_worker_that_works(
     async with old.running():
         await until(lambda: len(old.caller.calls) > 5)
         with monkeypatch.context() as ahead:
-            ahead.setattr("storage.upgrade.MIGRATIONS", newer)
+            ahead.setattr("storage.schema_version.MIGRATIONS", newer)
             with pytest.raises(Misconfigured, match="db upgrade"):
                 await require_schema(empty)  # the new program waits for its schema
             await upgrade(empty)
@@ -114,7 +115,7 @@ async def test_an_upgrade_beneath_a_worker_that_works(
 async def test_each_version_with_data_comes_up_to_the_newest(
     empty: Database, newer: Path, monkeypatch: pytest.MonkeyPatch, revision: str
 ) -> None:
-    monkeypatch.setattr("storage.upgrade.MIGRATIONS", newer)
+    monkeypatch.setattr("storage.schema_version.MIGRATIONS", newer)
 
     def to_revision(connection: Connection) -> None:
         config = upgrading._config()

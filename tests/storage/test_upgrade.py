@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from events.failures import Misconfigured
@@ -14,7 +15,8 @@ from events.runtime import SystemRuntime
 from storage.connect import connect
 from storage.database import Database
 from storage.schema import metadata
-from storage.upgrade import require_schema, schema_version, upgrade
+from storage.schema_version import require_schema, revisions, schema_version
+from storage.upgrade import _config, upgrade
 
 
 @pytest.fixture
@@ -57,6 +59,18 @@ async def test_from_nothing_the_migrations_make_the_schema_that_the_code_knows(e
         await connection.run_sync(metadata.create_all)
         # The comparison does not look at partial indexes' conditions.
         assert migrated == await connection.run_sync(indexes)
+
+
+async def test_alembic_knows_the_same_revisions_in_the_same_order(empty: Database) -> None:
+    theirs = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+    assert revisions() == theirs[::-1]
+    await upgrade(empty)
+
+    def current(connection: Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    async with empty.engine.connect() as connection:
+        assert (await schema_version(empty)).current == await connection.run_sync(current) == theirs[0]
 
 
 async def test_an_upgrade_keeps_the_data_and_a_second_one_changes_nothing(empty: Database) -> None:
