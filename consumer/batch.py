@@ -3,23 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from consumer.asking import Asking, Marks, addressed, marks_of
 from consumer.guard import Trial, unguarded
 from consumer.isolation import Verdict, apply_isolated
 from consumer.item import Item
 from consumer.letters import DEAD_LETTER_TOPIC, letter_of
 from consumer.newcomers import Newcomers
 from consumer.silence import silence
-from events.event import RedemptionEvent
 from events.failures import Failure, Malformed, Refused
-from handlers.protocol import EffectHandler, Handlers, Skipped, TransactionalHandler
+from handlers.protocol import EffectHandler, Handlers, TransactionalHandler
 from storage.database import Transaction
 from storage.dead_letters import Letter, clean, store_letters
 from storage.effects import Mark, delete_effects, has_dead, insert_effects, revive_effects, set_effects
 from storage.positions import store_positions
-from storage.schema import KIND_NUMBERS, LETTER_KIND, State
-
-Marks = dict[int, Mark]
-"""The effect that each item asks for, by the item's index in the batch."""
+from storage.schema import LETTER_KIND, State
 
 
 class Batch:
@@ -37,20 +34,24 @@ class Batch:
         transaction: Transaction,
         newcomers: Newcomers,
         trial: Trial | None = None,
+        asking: Asking | None = None,
     ) -> None:
-        """`trial`: judges the deaths; None: any number may die."""
+        """`trial`: judges the deaths; None: any number may die. `asking`: knows what was worked out ahead."""
         self._items = items
         self._handlers = handlers
         self._group = group
         self._transaction = transaction
         self._trial = trial or unguarded()
+        self._asking = asking or Asking(handlers.effect)
         self._names = {handler.name for handler in handlers.transactional}
         self._names |= {handler.name for handler in handlers.effect}
         self._newcomers = newcomers
-        self._tenants: dict[str, int] = {}
-        """The numbers of the items' tenants."""
         self._depends = {handler.name: self._dependencies_of(handler) for handler in handlers.effect}
         """By handler and item; what is not there depends on the handler's own name."""
+        self._marks: dict[str, Marks] = {}
+        """By transactional handler, of those that do not keep marks of their own."""
+        self._due: dict[str, Sequence[int]] = {}
+        """By transactional handler, the indices of what it is to be applied to."""
         self._owned: dict[Mark, int] = {}
         """Effects that are this batch's to do, with the item that asked first."""
         self._new: list[Mark] = []
@@ -80,12 +81,18 @@ class Batch:
         await self._learn_names()
         self._items = await silence(self._transaction, self._items, self._handlers)
         self._set_aside()
-        wanted = {handler.name: self._wanted_by(handler) for handler in self._handlers.transactional}
-        asked = {handler.name: self._asked_of(handler) for handler in self._handlers.effect}
-        at_work()
-        await self._claim(wanted, asked)
+        names = self._transaction.names
         for handler in self._handlers.transactional:
-            await self._apply(handler, wanted[handler.name])
+            if handler.keeps_marks:
+                self._due[handler.name] = addressed(handler, self._items)
+            else:
+                self._marks[handler.name] = marks_of(handler, self._items, names)
+        asked, parcels = self._asking.asked(self._items, names)
+        self._newcomers.expect(parcels)
+        at_work()
+        await self._claim(asked)
+        for handler in self._handlers.transactional:
+            await self._apply(handler, self._due[handler.name])
         await self._keep_records(asked)
         await self._store_letters()
         await store_positions(self._transaction, reader or self._group, topic, next_offsets)
@@ -102,7 +109,6 @@ class Batch:
     async def _learn_names(self) -> None:
         words = self._names | {item.tenant for item in self._items} | {DEAD_LETTER_TOPIC}
         await self._transaction.learn(words.union(*(told.values() for told in self._depends.values())))
-        self._tenants = {item.tenant: self._transaction.names.id(item.tenant) for item in self._items}
 
     def _dependencies_of(self, handler: EffectHandler) -> dict[int, str]:
         if not hasattr(handler, "dependency"):
@@ -113,45 +119,18 @@ class Batch:
             if item.event and item.event.kind in handler.kinds
         }
 
-    def _wanted_by(self, handler: TransactionalHandler | EffectHandler) -> Marks:
-        number, tenants, kinds = self._transaction.names.id(handler.name), self._tenants, handler.kinds
-        return {
-            index: Mark(tenants[event.tenant], event.redemption_id, number, KIND_NUMBERS[event.kind])
-            for index, item in enumerate(self._items)
-            if (event := item.event) and event.kind in kinds and item.addresses(handler.name)
-        }
-
-    def _asked_of(self, handler: EffectHandler) -> Marks:
-        asked = self._wanted_by(handler)
-        return {index: mark for index, mark in asked.items() if self._wants(handler, index)}
-
-    def _wants(self, handler: EffectHandler, index: int) -> bool:
-        item = self._items[index]
-        event, replay = item.meaning, item.replay
-        if replay and replay.handler:
-            return True  # it did want this one, and an operator asks for it
-        try:
-            return isinstance(event, RedemptionEvent) and handler.wants(event)
-        except Exception:
-            # Its own doubt is not ours to judge: it is asked again when the effect runs, where a failure
-            # has its tries and its dead letter.
-            return True
-
-    async def _claim(self, wanted: Mapping[str, Marks], asked: Mapping[str, Marks]) -> None:
+    async def _claim(self, asked: Mapping[str, Marks]) -> None:
         """Store the effects that are new, revive those that a replay is for; the others are duplicates."""
         new: dict[Mark, State] = {}
         revived: dict[Mark, tuple[State, int]] = {}
         first: dict[Mark, int] = {}
         replayed: dict[Mark, int] = {}
-        own_marks = {handler.name for handler in self._handlers.transactional if handler.keeps_marks}
         depends: dict[str, dict[Mark, str]] = {name: {} for name in asked}
-        for claims, state in ((wanted, State.DONE), (asked, State.PENDING)):
+        for claims, state in ((self._marks, State.DONE), (asked, State.PENDING)):
             for name, marks in claims.items():
                 for index, mark in marks.items():
                     self.results[index][name] = "duplicate"
                     replay = self._items[index].replay
-                    if name in own_marks:
-                        continue
                     if replay is None or replay.handler is None:
                         new.setdefault(mark, state)
                         first.setdefault(mark, index)
@@ -160,9 +139,6 @@ class Batch:
                     elif replay.generation > revived.get(mark, (state, 0))[1]:
                         revived[mark] = (state, replay.generation)
                         replayed[mark] = index
-        self._newcomers.expect(
-            (mark, self._items[index]) for marks in asked.values() for index, mark in marks.items()
-        )
         waiting = await self._newcomers.choose(self._transaction, depends)
         inserted = await insert_effects(self._transaction, new, waiting)
         self._owned = {mark: first[mark] for mark in inserted}
@@ -170,9 +146,10 @@ class Batch:
         bundles = {mark: bundle for mark in revived if (bundle := self._newcomers.bundle_of(mark))}
         for mark in await revive_effects(self._transaction, revived, bundles=bundles):
             self._owned[mark] = replayed[mark]
+        for name, marks in self._marks.items():
+            self._due[name] = [index for index, mark in marks.items() if self._owned.get(mark) == index]
 
-    async def _apply(self, handler: TransactionalHandler, wanted: Marks) -> None:
-        due = [index for index, mark in wanted.items() if self._is_due(handler, index, mark)]
+    async def _apply(self, handler: TransactionalHandler, due: Sequence[int]) -> None:
         events = [event for index in due if (event := self._items[index].event)]
         if not events:
             return
@@ -184,35 +161,48 @@ class Batch:
             self._trial.judge(handler.name, counted, dead)
 
         verdicts = await apply_isolated(handler, events, self._transaction, judge)
-        outcomes: dict[Mark, tuple[State, int, str | None]] = {}
-        done: set[Mark] = set()
+        outcomes: dict[int, tuple[State, int, str | None]] = {}
         for place, index in enumerate(due):
-            verdict, mark = verdicts.get(place), wanted[index]
-            if isinstance(verdict, Exception):
+            verdict = verdicts.get(place)
+            if verdict is None:
+                self.results[index][handler.name] = "done"
+            elif isinstance(verdict, Exception):
                 attempts = 1 if isinstance(verdict, Failure) else 2  # what raised was tried once more
                 letter = letter_of(self._items[index], self._group, handler.name, verdict, attempts)
                 self.letters.append(letter)
                 self.results[index][handler.name] = f"dead letter: {letter.reason}"
-                outcomes[mark] = (State.DEAD, letter.attempts, letter.reason)
-                continue
-            done.add(mark)
-            self.results[index][handler.name] = f"skipped: {verdict.reason}" if verdict else "done"
-            if isinstance(verdict, Skipped) and not handler.keeps_marks:
-                outcomes[mark] = (State.SKIPPED, 0, clean(verdict.reason))
+                outcomes[index] = (State.DEAD, letter.attempts, letter.reason)
+            else:
+                self.results[index][handler.name] = f"skipped: {verdict.reason}"
+                if not handler.keeps_marks:
+                    outcomes[index] = (State.SKIPPED, 0, clean(verdict.reason))
         if handler.keeps_marks:
-            # Its rows here only remember what it refused; what it has done it marks itself.
-            outcomes = {mark: outcome for mark, outcome in outcomes.items() if mark not in done}
-            again = any(self._items[index].replay for index in due)
-            await self._forget_refusals(handler.name, done, again)
-        await set_effects(self._transaction, outcomes)
+            await self._remember_refusals(handler, due, outcomes)
+        else:
+            marks = self._marks[handler.name]
+            await set_effects(self._transaction, {marks[index]: one for index, one in outcomes.items()})
 
-    async def _forget_refusals(self, handler: str, done: set[Mark], again: bool) -> None:
+    async def _remember_refusals(
+        self,
+        handler: TransactionalHandler,
+        due: Sequence[int],
+        refused: Mapping[int, tuple[State, int, str | None]],
+    ) -> None:
+        """The rows here of a handler that itself marks what it has done."""
         # A replay may be of one that was discarded: no index tells of those.
-        if again or await has_dead(self._transaction, self._transaction.names.id(handler)):
+        again = any(self._items[index].replay for index in due)
+        number = self._transaction.names.id(handler.name)
+        forgets = again or await has_dead(self._transaction, number)
+        if not refused and not forgets:
+            return
+        marks = marks_of(handler, self._items, self._transaction.names)
+        done = {marks[index] for index in due if index not in refused}
+        if forgets:
             await delete_effects(self._transaction, done)
-
-    def _is_due(self, handler: TransactionalHandler, index: int, mark: Mark) -> bool:
-        return handler.keeps_marks or self._owned.get(mark) == index
+        await set_effects(
+            self._transaction,
+            {marks[index]: one for index, one in refused.items() if marks[index] not in done},
+        )
 
     async def _keep_records(self, asked: Mapping[str, Marks]) -> None:
         """Keep the raw record of each event with a pending effect, for the tries to come."""

@@ -1,17 +1,17 @@
 """The pending effects that a batch stores: their records, what they depend on, and which ones the worker that
 stores them takes at once, so that they need not be claimed and loaded again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from consumer.asking import Parcel
 from consumer.dependencies import Dependencies
-from consumer.item import Item, payload_of
+from consumer.item import Item
 from storage.breakers import closed_doors
-from storage.bundles import RecordKey, bundles_of, store_bundle
+from storage.bundles import RecordKey, store_bundle
 from storage.database import Transaction
 from storage.effects import Mark, Waiting
 from storage.leases import Lease, still_leased
-from storage.payloads import Payload
 
 
 class Room(NamedTuple):
@@ -44,17 +44,19 @@ class Newcomers:
         self._rooms = rooms
         self._bundle = bundle
         self._lost = lost
+        self._parcels: Mapping[str, Parcel] = {}
+        """By the bundle that holds it."""
         self._bundles: dict[RecordKey, str] = {}
         self._leased: dict[Mark, tuple[str, Lease]] = {}
         """With the owner."""
         self.taken: dict[str, list[Taken]] = {}
         """By handler."""
 
-    def expect(self, asked: Iterable[tuple[Mark, Item]]) -> None:
+    def expect(self, parcels: Sequence[Parcel]) -> None:
         """Records of effects that may be stored, each event once."""
-        sizes = {mark.event: len(item.record.value) for mark, item in asked}
-        for number, events in enumerate(bundles_of(sizes.items())):
-            self._bundles |= dict.fromkeys(events, f"{self._bundle}-{number}")
+        self._parcels = {f"{self._bundle}-{number}": parcel for number, parcel in enumerate(parcels)}
+        for bundle, parcel in self._parcels.items():
+            self._bundles |= dict.fromkeys(parcel.records, bundle)
 
     def bundle_of(self, mark: Mark) -> str | None:
         return self._bundles.get(mark.event)
@@ -89,14 +91,12 @@ class Newcomers:
     ) -> None:
         """Store the records of the pending effects that are this batch's; take those leased among the new.
         `others`: effects that were there already."""
-        records: dict[str, dict[RecordKey, Payload]] = {}
-        counts: dict[str, int] = {}
-        for mark, item in owned.items():
-            bundle = self._bundles[mark.event]
-            records.setdefault(bundle, {}).setdefault(mark.event, payload_of(item.record))
-            counts[bundle] = counts.get(bundle, 0) + 1
-        for bundle, payloads in records.items():
-            await store_bundle(transaction, bundle, payloads, counts[bundle])
+        needed: dict[str, list[RecordKey]] = {}
+        for mark in owned:
+            event = mark.event
+            needed.setdefault(self._bundles[event], []).append(event)
+        for bundle, events in needed.items():
+            await store_bundle(transaction, bundle, self._parcels[bundle].of(events), len(events))
         for mark in new:
             if mark in self._leased:
                 self._take(transaction, self._leased[mark][1], owned[mark])

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from consumer.asking import Asking
 from consumer.batch import Batch
 from consumer.drift import DriftWatch
 from consumer.guard import Crossed, Guard, GuardLimits, Trial
@@ -84,10 +85,11 @@ class Settler:
         newcomers: Callable[[], Newcomers],
         reader: str | None = None,
         at_work: Callable[[], None] = lambda: None,
+        asking: Asking | None = None,
     ) -> None:
         """`group`: that of dead letters, and of the positions unless a `reader` moves its own. `newcomers`:
         who takes the new effects of a batch, asked for each try at one. `at_work` is called when the
-        database is about to get most of a batch's work."""
+        database is about to get most of a batch's work. `asking`: knows what was worked out ahead."""
         self._database = database
         self._handlers = handlers
         self._group = group
@@ -97,6 +99,7 @@ class Settler:
         self._newcomers = newcomers
         self._reader = reader
         self._at_work = at_work
+        self._asking = asking or Asking(handlers.effect)
         self._guard = Guard(limits)
         self._outlines = Outlines()
 
@@ -138,7 +141,13 @@ class Settler:
                     return None
                 trial = self._guard.trial(states)
                 batch = Batch(
-                    fetched.items, self._handlers, self._group, transaction, self._newcomers(), trial
+                    fetched.items,
+                    self._handlers,
+                    self._group,
+                    transaction,
+                    self._newcomers(),
+                    trial,
+                    self._asking,
                 )
                 learned = await self._store(fetched, transaction, trial, batch)
                 if halt is not None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import structlog
 
 from broker.protocols import Consumer
+from consumer.asking import Asking
 from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
 from consumer.dependencies import Dependencies
@@ -73,6 +74,7 @@ class Worker:
         self._committer = OffsetCommitter(consumer, patience)
         self._standstill = Standstill(database, handlers, progress, runtime, metrics)
         drift = DriftWatch(metrics)
+        asking = Asking(handlers.effect, runtime)
         self._intake = Intake(
             consumer,
             database,
@@ -83,7 +85,7 @@ class Worker:
             self._standstill,
             progress,
             patience,
-            partial(prepare, handlers),
+            partial(prepare, handlers, asking),
         )
         self._settler = Settler(
             database,
@@ -95,6 +97,7 @@ class Worker:
             patience,
             self._newcomers,
             at_work=self._intake.go_on,
+            asking=asking,
         )
         self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)

@@ -48,13 +48,11 @@ def unpack(records: bytes, wanted: Collection[RecordKey] | None = None) -> dict[
     }
 
 
-async def store_bundle(
-    transaction: Transaction, bundle: str, payloads: Mapping[RecordKey, Payload], effects: int
-) -> None:
-    """Keep the records of events that `effects` new effects need."""
+async def store_bundle(transaction: Transaction, bundle: str, records: bytes, effects: int) -> None:
+    """Keep packed records, which `effects` new effects need."""
     await transaction.run_each(
         "INSERT INTO bundles (id, effects, records) VALUES (:id, :effects, :records)",
-        [{"id": bundle, "effects": effects, "records": pack(payloads)}],
+        [{"id": bundle, "effects": effects, "records": records}],
     )
 
 

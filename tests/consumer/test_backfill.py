@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from broker.protocols import Bounds, Record
+from consumer.asking import Asking
 from consumer.backfill import Backfill, BackfillConfig, Covered
 from consumer.batch_room import BATCH_BYTES
 from consumer.drift import DriftWatch
@@ -117,6 +118,7 @@ async def settled(database: Database, log: ScriptedLog) -> Bench:
     await log.append(TOPIC, a_rollback("r_1"), partition=0)
     bench = Bench(database, log)
     bench.worker._settler._handlers = Handlers((Loyalty(),), ())
+    bench.worker._settler._asking = Asking(())
     await bench.settle_all()
     return bench
 

@@ -114,9 +114,9 @@ def a_replay_counts_as_an_ordinary_record() -> Iterator[None]:
     """The handler that failed is never asked again."""
     real = Batch._claim
 
-    async def claim(self: Any, wanted: Any, asked: Any) -> None:
+    async def claim(self: Any, asked: Any) -> None:
         self._items = [item._replace(replay=None) for item in self._items]
-        await real(self, wanted, asked)
+        await real(self, asked)
 
     with patch.object(Batch, "_claim", claim):
         yield
