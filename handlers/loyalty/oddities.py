@@ -15,14 +15,20 @@ def oddities(learned: Learned, policy: Policy) -> Iterator[str]:
     """`conflict_FIELD`: deliveries tell different values, the smaller one counts. `negative_base`: no points.
     `inconsistent_total`: the order's total is not its amount without discounts; the total counts."""
     for key in learned.changed:
-        before, after = learned.before.get(key), learned.after[key]
-        known = 0 if before is None else before.conflicts
-        if after.conflicts != known:
-            yield from (f"conflict_{field}" for field in conflicting(after.conflicts & ~known))
-        if _is_negative(after, policy) and not (before and _is_negative(before, policy)):
-            yield "negative_base"
-        if _is_inconsistent(after) and not (before and _is_inconsistent(before)):
-            yield "inconsistent_total"
+        if odd := _of(learned.after[key], policy):
+            before = learned.before.get(key)
+            known = () if before is None else _of(before, policy)
+            yield from (what for what in odd if what not in known)
+
+
+def _of(facts: Facts, policy: Policy) -> list[str]:
+    odd = [f"conflict_{field}" for field in conflicting(facts.conflicts)] if facts.conflicts else []
+    if facts.succeeded and _is_negative(facts, policy):
+        odd.append("negative_base")
+    amount, total = facts.amount, facts.total_amount
+    if amount is not None and total is not None and total != amount - facts.discount:
+        odd.append("inconsistent_total")
+    return odd
 
 
 def conflicting(conflicts: int) -> list[str]:
@@ -31,12 +37,7 @@ def conflicting(conflicts: int) -> list[str]:
 
 
 def _is_negative(facts: Facts, policy: Policy) -> bool:
-    if not facts.succeeded or (version := policy.version_at(facts.date)) is None:
+    if (version := policy.version_at(facts.date)) is None:
         return False
-    base = base_of(version, facts)
+    base = facts.base if version is policy.plain else base_of(version, facts)
     return base is not None and base < 0
-
-
-def _is_inconsistent(facts: Facts) -> bool:
-    amount, total = facts.amount, facts.total_amount
-    return amount is not None and total is not None and total != amount - facts.discount
