@@ -5,7 +5,7 @@ import gc
 import sys
 from contextlib import suppress
 
-COLLECTOR = (10_000, 20, 50)
+COLLECTOR = (100_000, 20, 50)
 """Objects until a young collection, and how many of each generation until one of the next."""
 SWITCH_SECONDS = 0.0001
 """For so long one thread may keep the interpreter's lock from another."""
