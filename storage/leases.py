@@ -186,19 +186,29 @@ async def store_results(transaction: Transaction, owner: str, results: Sequence[
     sets, columns = (SETS_DONE, OF_DONE) if all_done else (SETS, OF_ANY)
     rows = Rows(columns, sorted(_stored(one)[: len(columns)] for one in results))
     held = f"{SAME_KEY} AND effects.lease_owner = :owner AND effects.lease_number = r.number"
-    update = f"UPDATE effects SET {sets}, lease_owner = NULL, leased_until = NULL FROM {{rows}} WHERE {held}"
+    update = f"effects SET {sets}, lease_owner = NULL, leased_until = NULL FROM {{rows}} WHERE {held}"
+    # Told of the few that are lost: to be told of each that is ours costs as much as to send it.
     if transaction.dialect == "postgresql":
-        ours = await transaction.run(f"{update} {RETURNING_KEY}", rows, owner=owner)
-        return {Mark._make(row) for row in ours}
-    # The only writer may look first: told of each row, it would take the interpreter's lock for each.
-    lost = await transaction.run(
-        "SELECT r.tenant, r.redemption_id, r.handler, r.kind, r.number FROM {rows} "
-        f"WHERE NOT EXISTS (SELECT 1 FROM effects WHERE {held})",
-        Rows(HELD, [row[: len(HELD)] for row in rows.rows]),
-        owner=owner,
-    )
-    await transaction.run(update, rows, owner=owner)
+        lost = await transaction.run(
+            f"WITH r AS MATERIALIZED (SELECT * FROM {{rows}}), "
+            f"ours AS (UPDATE {update.replace('{rows}', 'r')} {RETURNING_KEY}, effects.lease_number) "
+            f"SELECT {', '.join(HELD)} FROM r EXCEPT SELECT * FROM ours",
+            rows,
+            owner=owner,
+        )
+    else:
+        # The only writer may look first.
+        lost = await transaction.run(
+            f"SELECT {', '.join(f'r.{name}' for name in HELD)} FROM {{rows}} "
+            f"WHERE NOT EXISTS (SELECT 1 FROM effects WHERE {held})",
+            Rows(HELD, [row[: len(HELD)] for row in rows.rows]),
+            owner=owner,
+        )
+        # FAIL: whatever fails, the transaction is rolled back, so SQLite need not be able to undo this alone.
+        await transaction.run(f"UPDATE OR FAIL {update}", rows, owner=owner)
     gone = set(map(tuple, lost))
+    if not gone:
+        return {one.lease.mark for one in results}
     return {one.lease.mark for one in results if (*one.lease.mark, one.lease.number) not in gone}
 
 
