@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from bench import quick as quick_check
-from bench.effects import main as run_effects
 from bench.events import Events
 from bench.measuring import Limits
 from bench.plot import svg
 from bench.report import markdown
 from bench.results import DIRECTORY, ResultsFile
-from bench.runs import Growth, chosen, run_growth, run_ingress, run_latency, run_workers
+from bench.runs import (
+    Growth,
+    chosen,
+    run_climb,
+    run_effects,
+    run_growth,
+    run_ingress,
+    run_latency,
+    run_workers,
+)
 
 REDEMPTIONS = (0, 1_000_000, 5_000_000, 10_000_000)
 PENDING = (0, 1_000_000, 10_000_000)
@@ -63,6 +72,12 @@ def ingress(rounds: Rounds = 3, seconds: Seconds = 20.0, only: Only = None, into
 
 
 @app.command()
+def climb(rounds: Rounds = 3, seconds: Seconds = 3.0, into: Into = None) -> None:
+    """The highest rate at which each door still answers within 10, 25, 50 and 100 ms (p99)."""
+    asyncio.run(run_climb(_file(into), rounds, seconds))
+
+
+@app.command()
 def latency(seconds: Seconds = 20.0, into: Into = None) -> None:
     """From POST to committed ledger row, at shares of what the worker can do."""
     asyncio.run(run_latency(_file(into), seconds))
@@ -93,11 +108,10 @@ def growth(
 
 
 @app.command()
-def effects(
-    rows: Annotated[int, typer.Option(help="Done ones, beside which others are claimed.")] = 10_000_000,
-) -> None:
-    """A handler of 50 ms, more and more calls at once, and the time a claim takes; printed, not kept."""
-    run_effects(rows)
+def effects(into: Into = None) -> None:
+    """Handlers of 0, 1, 5 and 50 ms, more and more calls at once; one partition's records by the number of
+    their keys; what claims cost."""
+    uvloop.run(run_effects(_file(into)))
 
 
 @app.command()

@@ -1,20 +1,21 @@
-"""Effects at speed: a handler that takes 50 ms, and claiming beside millions of rows that are done."""
+"""Effects at speed: handlers of some milliseconds, and claims beside millions of rows that are done."""
 
 import asyncio
 import json
+import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
-import uvloop
 from prometheus_client import CollectorRegistry
 
-from bench.services import own_database, services
+from bench.cell import Store
+from bench.measuring import database as a_database
+from bench.services import Services
+from bench.tables import Tabled
 from broker.protocols import Record
-from cli.tuning import tune_interpreter
 from consumer.batch import Batch
 from consumer.delivery import Delivery
 from consumer.item import read_item
@@ -32,14 +33,25 @@ from storage.leases import lease_due
 from storage.schema import State
 from storage.upgrade import upgrade
 
+HANDLERS = "Effect handlers"
+RECORDS = "10,000 records in one partition, 0 to 5 ms of work each"
+STORED_BESIDE = "Events stored while effects are claimed and called"
+MILLISECONDS = (0, 1, 5, 50)
+CONCURRENCIES = (20, 100, 250)
+KEYS = (1, 10, 100, 10_000)
+WAITING = (0, 10_000, 100_000)
+DONE = (0, 1_000_000)
+CLAIMED_BESIDE = "500 effects claimed, of 100,000 that wait beside others that are done"
 GROUP, TOPIC, BATCH = "bench", "bench.events", 2_000
 CALL_SECONDS = 0.05
-CONCURRENCIES = (20, 100, 250)
-SECONDS = 8
+SECONDS = 5
 """Of calls, at full speed."""
-WAITING = FILLED_AT_ONCE = 100_000
+FASTEST = 6_000
+"""Calls a second, thought of when so many are stored that they last for those seconds."""
+MANY = 100
+RECORDS_OF_KEYS = 10_000
 CLAIMS, CLAIMED = 9, 500
-FEW = 10_000
+FILLED_AT_ONCE = 100_000
 STORED = 10_000
 """Events of which the time is taken."""
 
@@ -50,8 +62,10 @@ class Slow:
     timeout = 10.0
     retry = Retry()
 
-    def __init__(self, concurrency: int, calls: int) -> None:
+    def __init__(self, concurrency: int, calls: int, seconds: Callable[[], float]) -> None:
+        """`seconds`: of each call."""
         self.concurrency = concurrency
+        self._seconds = seconds
         self.ended: list[float] = []
         self.called = asyncio.Event()
         self.all_ended = asyncio.Event()
@@ -62,63 +76,78 @@ class Slow:
 
     async def run(self, attempt: Attempt) -> None:
         self.called.set()
-        await asyncio.sleep(CALL_SECONDS)
+        if seconds := self._seconds():
+            await asyncio.sleep(seconds)
         self.ended.append(time.perf_counter())
         if len(self.ended) == self._calls:
             self.all_ended.set()
 
 
-class Speed(NamedTuple):
-    concurrency: int
-    a_second: float
-    share: float
-    """Of concurrency ÷ 50 ms."""
-
-
-async def run(rows: int) -> None:
-    """Prints what it finds, for each database."""
-    tune_interpreter()  # as a worker does
-    with services() as servers, tempfile.TemporaryDirectory() as directory:
-        async with own_database(servers.postgres, "bench_effects") as postgres:
-            for store, url in (
-                ("PostgreSQL", postgres),
-                ("SQLite", f"sqlite:///{Path(directory) / 'store.db'}"),
-            ):
-                async with _opened(url) as database:
-                    for concurrency in CONCURRENCIES:
-                        speed = await _speed(database, concurrency)
-                        told = f"{speed.a_second:,.0f}/s, {speed.share:.0%} of what 50 ms allow"
-                        print(f"{store}: {concurrency} at once: {told}", flush=True)
-                    async for waiting, a_second in _intake(database):
-                        print(f"{store}: ledger beside {waiting:,} effects: {a_second:,.0f}/s", flush=True)
-                    for total in (0, rows // 100, rows // 10, rows):
-                        seconds = await claim_seconds(database, done=total, pending=WAITING)
-                        print(
-                            f"{store}: 500 claimed beside {total:,} rows: {seconds * 1000:.1f} ms", flush=True
-                        )
-
-
 @asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Database]:
-    database = connect(url, SystemRuntime())
-    try:
-        await upgrade(database)
-        yield database
-    finally:
-        await database.close()
+async def _opened(store: Store, services: Services) -> AsyncIterator[Database]:
+    """A database of its own, in this process as a worker has it."""
+    with tempfile.TemporaryDirectory(prefix="bench-effects-") as place:
+        async with a_database(store, services, Path(place)) as url:
+            opened = connect(url, SystemRuntime())
+            try:
+                await upgrade(opened)
+                yield opened
+            finally:
+                await opened.close()
 
 
-async def _speed(database: Database, concurrency: int) -> Speed:
+async def at_speed(store: Store, ms: int, concurrency: int, services: Services) -> Tabled:
+    """One row: calls a second of a handler that takes so long, so many at once."""
+    async with _opened(store, services) as database:
+        allowed = concurrency * 1000 / ms if ms else None
+        count = min(FASTEST * SECONDS, int(allowed * SECONDS)) if allowed else FASTEST * SECONDS
+        slow = Slow(concurrency, count, lambda: ms / 1000)
+        a_second = await _calls_a_second(database, slow, _bodies(count))
+    share = round(a_second / allowed, 2) if allowed else ""
+    values = {"database": store, "ms": ms, "at once": concurrency}
+    return Tabled(HANDLERS, values | {"calls/s": round(a_second), "of what that allows": share})
+
+
+async def by_keys(store: Store, keys: int, services: Services) -> Tabled:
+    """One row: 10,000 records of so many customers in one partition, each 0 to 5 ms of work: the shape that
+    Confluent Parallel Consumer's README measures."""
+    async with _opened(store, services) as database:
+        slow = Slow(MANY, RECORDS_OF_KEYS, lambda: random.uniform(0, 0.005))
+        a_second = await _calls_a_second(database, slow, _bodies(RECORDS_OF_KEYS, keys))
+    values = {"database": store, "keys": keys, "at once": MANY}
+    return Tabled(RECORDS, values | {"calls/s": round(a_second), "one after the other, by that": 400})
+
+
+async def _calls_a_second(database: Database, slow: Slow, bodies: Sequence[bytes]) -> float:
     """Between the first and the last tenth of the calls."""
-    allowed = concurrency / CALL_SECONDS
-    count = int(allowed * SECONDS)
-    slow = Slow(concurrency, count)
-    await store(database, Handlers(effect=(slow,)), _bodies(count))
+    await store_all(database, Handlers(effect=(slow,)), bodies)
     async with delivering(database, slow):
         await slow.all_ended.wait()
-    first, last = slow.ended[count // 10], slow.ended[-count // 10]
-    a_second = count * 0.8 / (last - first)
-    return Speed(concurrency, a_second, a_second / allowed)
+    count = len(bodies)
+    return count * 0.8 / (slow.ended[-count // 10] - slow.ended[count // 10])
+
+
+async def intake_beside(store: Store, waiting: int, services: Services) -> Tabled:
+    """One row: events that the ledger stores in a second while a worker claims and calls, 20 at once, some of
+    so many effects that wait; the median of three."""
+    ledger = Handlers(transactional=(Loyalty(),))
+    async with _opened(store, services) as database, AsyncExitStack() as beside:
+        if waiting:
+            slow = Slow(20, 0, lambda: CALL_SECONDS)
+            await store_all(database, Handlers(effect=(slow,)), _bodies(waiting))
+            await beside.enter_async_context(delivering(database, slow))
+            await slow.called.wait()
+        taken = sorted([await _seconds(database, ledger) for _ in range(3)])
+    return Tabled(
+        STORED_BESIDE, {"database": store, "waiting": waiting, "events/s": round(STORED / taken[1])}
+    )
+
+
+async def claim_beside(store: Store, done: int, services: Services) -> Tabled:
+    """One row: the time of a claim."""
+    async with _opened(store, services) as database:
+        seconds = await claim_seconds(database, done=done, pending=100_000)
+    return Tabled(CLAIMED_BESIDE, {"database": store, "done": done, "ms": round(seconds * 1000, 1)})
 
 
 @asynccontextmanager
@@ -132,27 +161,13 @@ async def delivering(database: Database, slow: Slow) -> AsyncIterator[None]:
         stop.set()
 
 
-async def _intake(database: Database) -> AsyncIterator[tuple[int, float]]:
-    """Events stored in a second: without effects, then while a worker claims and calls, 20 at once, some of a
-    few that wait, and of many; each the median of three."""
-    slow, ledger = Slow(20, calls=0), Handlers(transactional=(Loyalty(),))
-    yield 0, STORED / sorted([await _seconds(database, ledger) for _ in range(3)])[1]
-    for waiting in (FEW, WAITING):
-        await store(database, Handlers(effect=(slow,)), _bodies(waiting))
-        slow.called.clear()
-        async with delivering(database, slow):
-            await slow.called.wait()
-            beside = [await _seconds(database, ledger) for _ in range(3)]
-        yield waiting, STORED / sorted(beside)[1]
-
-
 async def _seconds(database: Database, handlers: Handlers) -> float:
     began = time.perf_counter()
-    await store(database, handlers, _bodies(STORED))
+    await store_all(database, handlers, _bodies(STORED))
     return time.perf_counter() - began
 
 
-async def store(database: Database, handlers: Handlers, bodies: Sequence[bytes]) -> None:
+async def store_all(database: Database, handlers: Handlers, bodies: Sequence[bytes]) -> None:
     """These events, as batches store them, their effects pending."""
     records = [Record(TOPIC, 0, number, 0, None, body, ()) for number, body in enumerate(bodies)]
     for start in range(0, len(records), BATCH):
@@ -164,15 +179,15 @@ async def store(database: Database, handlers: Handlers, bodies: Sequence[bytes])
             await Batch(items, handlers, GROUP, transaction, newcomers).settle(TOPIC, positions)
 
 
-def _bodies(count: int) -> list[bytes]:
+def _bodies(count: int, keys: int = 1) -> list[bytes]:
     token = SystemRuntime().token()
-    return [_body(f"r_{token}_{number}") for number in range(count)]
+    return [_body(f"r_{token}_{number}", f"cust_{number % keys}") for number in range(count)]
 
 
-def _body(redemption: str) -> bytes:
+def _body(redemption: str, customer: str) -> bytes:
     return json.dumps(
         {
-            "customer": {"id": "cust_1", "name": "x" * 500},
+            "customer": {"id": customer, "name": "x" * 500},
             "order": {"id": f"ord_{redemption}", "total_amount": 100, "status": "PAID"},
             "voucher": {"type": "DISCOUNT_VOUCHER"},
             "redemption": {"id": redemption, "result": "SUCCESS", "status": "SUCCEEDED"},
@@ -220,7 +235,3 @@ async def _fill(database: Database, state: State, total: int) -> None:
         async with database.transaction() as transaction:
             await transaction.learn(["slow"])
             await transaction.run(insert, first=start, last=min(total, start + FILLED_AT_ONCE) - 1)
-
-
-def main(rows: int) -> None:
-    uvloop.run(run(rows))

@@ -1,11 +1,28 @@
 """Whole runs: cells in turn, round after round, each figure kept as soon as it is there."""
 
 from collections.abc import Coroutine, Sequence
+from itertools import product
 from subprocess import SubprocessError
 from typing import Any, NamedTuple
 
 from bench.cell import Cell, Unprepared
-from bench.doors import DOORS
+from bench.climbing import CLIMB, climb
+from bench.doors import DOORS, WITHOUT_APPEND
+from bench.effects import (
+    CLAIMED_BESIDE,
+    CONCURRENCIES,
+    DONE,
+    HANDLERS,
+    KEYS,
+    MILLISECONDS,
+    RECORDS,
+    STORED_BESIDE,
+    WAITING,
+    at_speed,
+    by_keys,
+    claim_beside,
+    intake_beside,
+)
 from bench.events import Events, preload
 from bench.growth import CLAIMING, FRESH, OF_THE_RAW_LOOP, STORE, THROUGHPUT, claims_at, growth_at
 from bench.holding import BACKLOG, STEADY, backlog_of, steady
@@ -18,6 +35,7 @@ from bench.results import ResultsFile
 from bench.services import services
 from bench.tables import Tabled
 from bench.worker_cells import CELLS as OURS
+from cli.tuning import tune_interpreter
 
 FAULTS = (Unprepared, RuntimeError, OSError, EOFError, SubprocessError)
 """What leaves out one play: the others go on."""
@@ -69,6 +87,35 @@ async def run_ingress(file: ResultsFile, rounds: int, seconds: float, only: Sequ
                 file.results.left_out.pop(name, None)
                 file.save()
                 print(f"round {number}: {name}: {answered.rate:,.0f}/s, p99 {answered.p99} ms", flush=True)
+
+
+async def run_climb(file: ResultsFile, rounds: int, seconds: float) -> None:
+    posts = requests(Events(5_000, 1_000))
+    with services() as served:
+        for number in range(1, rounds + 1):
+            for door in (door for door in DOORS if door.name != WITHOUT_APPEND):
+                row = climb(door, number, posts, served, seconds)
+                await _tabled(file, f"climb, {door.name}, {number}", CLIMB, (door.name, number), row)
+
+
+async def run_effects(file: ResultsFile) -> None:
+    tune_interpreter()  # as a worker does
+    with services() as served:
+        for store in STORES:
+            for ms, at_once in product(MILLISECONDS, CONCURRENCIES):
+                row = at_speed(store, ms, at_once, served)
+                await _tabled(
+                    file, f"{ms} ms, {at_once} at once, {store}", HANDLERS, (store, ms, at_once), row
+                )
+            for keys in KEYS:
+                row = by_keys(store, keys, served)
+                await _tabled(file, f"{keys} keys, {store}", RECORDS, (store, keys), row)
+            for waiting in WAITING:
+                row = intake_beside(store, waiting, served)
+                await _tabled(file, f"beside {waiting}, {store}", STORED_BESIDE, (store, waiting), row)
+            for done in DONE:
+                row = claim_beside(store, done, served)
+                await _tabled(file, f"claim beside {done}, {store}", CLAIMED_BESIDE, (store, done), row)
 
 
 async def run_latency(file: ResultsFile, seconds: float) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import runs
-from bench.effects import Slow, delivering, store
+from bench.effects import Slow, delivering, store_all
 from bench.events import Events
 from bench.filling import COPIED, fill
 from bench.growth import OF_THE_RAW_LOOP, THROUGHPUT
@@ -37,12 +37,12 @@ async def worked_on(postgres_database: str) -> AsyncIterator[Database]:
     try:
         await upgrade(database)
         *done, waiting = [body for _, body in EVENTS._replace(number=EVENTS.number + 1).bodies()]
-        slow = Slow(100, calls=len(done))
+        slow = Slow(100, len(done), lambda: 0.0)
         handlers = Handlers(transactional=(Loyalty(),), effect=(slow,))
-        await store(database, handlers, done)
+        await store_all(database, handlers, done)
         async with delivering(database, slow):
             await slow.all_ended.wait()
-        await store(database, handlers, [waiting])
+        await store_all(database, handlers, [waiting])
         yield database
     finally:
         await database.close()
