@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from aiokafka import TopicPartition, errors
@@ -244,7 +245,9 @@ class KafkaConsumer:
 
 
 def record_of(record: Any) -> Record:
-    headers = tuple([(name, value or b"") for name, value in record.headers])
+    headers = tuple(record.headers)
+    if None in map(itemgetter(1), headers):
+        headers = tuple([(name, value or b"") for name, value in headers])
     return Record(
         record.topic,
         record.partition,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from broker.protocols import History, Record
 from consumer.batch_room import BatchRoom
@@ -148,7 +149,7 @@ class Backfill:
         """Replays are passed over, being addressed to another group; so is what nobody can read: it has its
         letter, or had one."""
         item = read_item(record, self._config.reader)
-        return item._replace(meaning=ForOthers("")) if isinstance(item.meaning, Malformed) else item
+        return replace(item, meaning=ForOthers("")) if isinstance(item.meaning, Malformed) else item
 
     async def _admit(self, transaction: Transaction, states: Mapping[str, HandlerState]) -> bool:
         state = states.get(self._config.handler)

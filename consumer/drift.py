@@ -8,6 +8,7 @@ slow every event gets one, when all of it drifts at full speed the counts are a 
 from collections.abc import Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from broker.protocols import Record
 from consumer.item import Item, read_item
@@ -69,7 +70,7 @@ class DriftWatch:
         if not self._found:
             return item
         self._remember(item)
-        return item._replace(drift=tuple(self._found))
+        return replace(item, drift=tuple(self._found))
 
     def _decode(self, body: bytes, tenant: str) -> RedemptionEvent | Ignored:
         content = read_closely(body)

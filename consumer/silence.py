@@ -8,6 +8,7 @@ of the record that died. Handlers that keep nothing but ids and numbers (the led
 from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from consumer.item import Item
 from events.event import Ignored
@@ -100,8 +101,8 @@ def _time(item: Item, died: dict[str, int]) -> int:
 def _stripped(item: Item, bearing: frozenset[str]) -> Item:
     record = item.record._replace(key=None, value=b"", headers=())
     if item.event and (item.replay is None or item.replay.handler in {None, *bearing}):
-        return item._replace(record=record, only=bearing)
-    return item._replace(record=record, meaning=Ignored(ERASED))
+        return replace(item, record=record, only=bearing)
+    return replace(item, record=record, meaning=Ignored(ERASED))
 
 
 async def _skip(transaction: Transaction, items: Iterable[Item], handlers: Handlers) -> None:

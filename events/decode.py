@@ -32,14 +32,15 @@ def interpret(content: Body, tenant: str, body: bytes = b"") -> RedemptionEvent 
     data = delivery.data
     happening = happening_of(delivery.event_type, data)
     rollback_id = None if data.redemption_rollback is None else data.redemption_rollback.id
+    # By position: by name msgspec's structs take three times as long to make.
     return RedemptionEvent(
-        tenant=tenant,
-        kind=happening.kind,
-        shape=delivery.shape,
-        redemption_id=_redemption_id(happening, data),
-        rollback_id=rollback_id if is_fit(rollback_id) else None,
-        data=data,
-        body=body,
+        tenant,
+        happening.kind,
+        delivery.shape,
+        _redemption_id(happening, data),
+        rollback_id if is_fit(rollback_id) else None,
+        data,
+        body,
     )
 
 

@@ -23,7 +23,7 @@ class Shape(StrEnum):
     RAW = "raw"
 
 
-class RedemptionEvent(Struct, frozen=True, kw_only=True, gc=False):
+class RedemptionEvent(Struct, frozen=True, gc=False):
     """One redemption succeeded, was rolled back, or failed.
 
     `redemption_id` is the redemption concerned: for a rollback the original one that was undone.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from handlers.loyalty.facts import Key
+from handlers.loyalty.facts import Key, in_key_order
 from handlers.loyalty.posting import Entry, Posted
 from storage.database import Transaction
 from storage.inserting import insert_absent, insert_new
@@ -46,16 +46,16 @@ class Moves(NamedTuple):
 
 
 def order_rows(orders: Mapping[Key, Posted]) -> Rows:
-    return Rows(ORDER, [(*key, *orders[key]) for key in sorted(orders)])
+    return Rows(ORDER, [(*key, *orders[key]) for key in in_key_order(orders)])
 
 
 def moves_of(entries: Iterable[Entry]) -> Moves:
-    ordered = sorted(entries)  # keys are unique: nothing behind them is compared
+    ordered = in_key_order(entries)
     moved: dict[Key, int] = {}
     for tenant, _, customer, _, _, _, points, _, _ in ordered:
         account = tenant, customer
         moved[account] = moved.get(account, 0) + points
-    return Moves(ordered, Rows(BALANCE, [(*account, moved[account]) for account in sorted(moved)]))
+    return Moves(ordered, Rows(BALANCE, [(*account, moved[account]) for account in in_key_order(moved)]))
 
 
 async def insert_new_orders(transaction: Transaction, orders: Rows) -> set[tuple[Any, ...]]:

@@ -89,11 +89,20 @@ def _plain(member: Member, version: Version) -> Entitlement:
     account = facts.customer_id
     if not member.live:
         return Entitlement(anonymous=account is None)
-    base = facts.base
-    points = base // version.every * version.points if base is not None and base > 0 else 0
+    points = _whole_steps(facts, version)
     given = 0 if account is None else min(points, LARGEST)
-    reckoning = Reckoning(version, base, 0, False, points, None, points, (Earning(facts, points),))
+    reckoning = Reckoning(version, facts.base, 0, False, points, None, points, (Earning(facts, points),))
     return Entitlement(account, given, facts.redemption_id, account is None, (), facts, reckoning)
+
+
+def plain_points(facts: Facts, version: Version) -> int:
+    """What a live redemption earns alone, by a policy's `plain` version."""
+    return min(_whole_steps(facts, version), LARGEST)
+
+
+def _whole_steps(facts: Facts, version: Version) -> int:
+    base = facts.base
+    return base // version.every * version.points if base is not None and base > 0 else 0
 
 
 def precedence(facts: Facts) -> tuple[int, bool, bool, int, str]:

@@ -1,14 +1,13 @@
 """The facts table: what a batch tells is merged into it under locks, and read back by order."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from msgspec.structs import astuple
 from sqlalchemy import Row
 
 from handlers.loyalty.entitlement import Member
-from handlers.loyalty.facts import Facts, Key, merge
+from handlers.loyalty.facts import Facts, Key, in_key_order, merge
 from storage.database import Transaction
 from storage.inserting import insert_absent
 from storage.rows import Rows
@@ -157,6 +156,4 @@ async def _replace(transaction: Transaction, facts: Mapping[Key, Facts]) -> None
 
 
 def _rows(facts: Mapping[Key, Facts]) -> list[tuple[Any, ...]]:
-    return [
-        (key[0], *astuple(each), each.order_key) for key, each in sorted(facts.items(), key=itemgetter(0))
-    ]
+    return [(key[0], *astuple(each := facts[key]), each.order_key) for key in in_key_order(facts)]

@@ -1,6 +1,8 @@
 """What is known of one redemption, merged over all its deliveries, and what follows from that alone. Pure."""
 
-from typing import Any
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -23,6 +25,17 @@ MERGED = (
 Key = tuple[int, str]
 """A tenant's number and the id of a redemption, order or customer. Sorts as the database does, which the lock
 order needs. A plain tuple: a batch makes some ten of them for each event."""
+
+
+Keyed = TypeVar("Keyed", bound=tuple[Any, ...])
+
+
+def in_key_order(rows: Iterable[Keyed]) -> list[Keyed]:
+    """Sorted by their first two columns, tenant and id, as the database does. One after the other: to compare
+    tuples takes twice as long."""
+    ordered = sorted(rows, key=itemgetter(1))
+    ordered.sort(key=itemgetter(0))
+    return ordered
 
 
 class Facts(Struct, frozen=True, gc=False):

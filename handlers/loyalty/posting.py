@@ -80,8 +80,6 @@ def settle(
 
     `restated`: the difference comes of another policy, not of what happened to the order.
     """
-    if posted is NOTHING_POSTED and not due.others and not restated:
-        return _first(order, tenant, due)
     number, order_key = order
     before, after = _accounts(posted), due.accounts
     if before == after:
@@ -106,17 +104,6 @@ def settle(
             )
         )
     return standing(due, revision), entries
-
-
-def _first(order: Key, tenant: str, due: Entitlement) -> tuple[Posted, list[Entry]]:
-    """The same for an order that nobody has been given anything for, as most are: one account, one entry."""
-    account, points, number, order_key = due.customer_id, due.points, *order
-    if account is None or not points:
-        return standing(due, 0), []
-    key = f"{entry_key_prefix(tenant, order_key)}:1"
-    inputs = inputs_of(due, restated=False)
-    entry = Entry(number, key, account, order_key, due.redemption_id, EARN, points, _version_of(due), inputs)
-    return Posted(account, points, due.redemption_id, due.anonymous, None, 1), [entry]
 
 
 def _version_of(due: Entitlement) -> str:

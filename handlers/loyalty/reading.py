@@ -25,23 +25,26 @@ def read(event: RedemptionEvent, policy: Policy = STANDARD) -> Facts:
     order = _order(data.order, redemption.order)
     total_amount = amount_of(order.total_amount, "order.total_amount")
     voucher_type = _voucher_type(data, redemption)
+    # By position: by name msgspec's structs take seven times as long to make, were they as long as this one.
     return Facts(
         event.redemption_id,
-        order_id=id_of(order.id, "unfit_order_id", "order.id"),
-        parent_id=id_of(redemption.redemption, "unfit_parent_id", "redemption.redemption"),
-        customer_id=id_of(_customer(data, redemption, order), "unfit_customer_id", "the customer's id"),
-        amount=_pre_discount(order.amount, needed=policy.needs_amount or total_amount is None),
-        total_amount=total_amount,
-        total_discount_amount=amount_of(order.total_discount_amount, "order.total_discount_amount"),
-        voucher_type=voucher_type,
-        channel_type=word_of(redemption.channel.channel_type) if redemption.channel else None,
-        order_status=word_of(order.status),
-        date=moment_of(redemption.date),
-        has_voucher=data.voucher is not None or redemption.voucher is not None,
-        has_tier=data.promotion_tier is not None or redemption.promotion_tier is not None,
-        has_reward=redemption.reward is not None,
-        succeeded=True,
-        details=read_details(event, policy.details, voucher_type),
+        id_of(order.id, "unfit_order_id", "order.id"),
+        id_of(redemption.redemption, "unfit_parent_id", "redemption.redemption"),
+        id_of(_customer(data, redemption, order), "unfit_customer_id", "the customer's id"),
+        _pre_discount(order.amount, needed=policy.needs_amount or total_amount is None),
+        total_amount,
+        amount_of(order.total_discount_amount, "order.total_discount_amount"),
+        voucher_type,
+        word_of(redemption.channel.channel_type) if redemption.channel else None,
+        word_of(order.status),
+        moment_of(redemption.date),
+        data.voucher is not None or redemption.voucher is not None,  # has_voucher
+        data.promotion_tier is not None or redemption.promotion_tier is not None,  # has_tier
+        redemption.reward is not None,  # has_reward
+        True,  # succeeded
+        False,  # reversed
+        0,  # conflicts
+        read_details(event, policy.details, voucher_type),
     )
 
 

@@ -16,6 +16,7 @@ from handlers.loyalty.account_store import (
 from handlers.loyalty.entitlement import Member, entitlement
 from handlers.loyalty.fact_store import Learned, members_of_orders, orders_of_children
 from handlers.loyalty.facts import Facts, Key
+from handlers.loyalty.first import first_posting
 from handlers.loyalty.policy import Policy
 from handlers.loyalty.posting import NOTHING_POSTED, Entry, Posted, settle
 from storage.database import Transaction
@@ -57,9 +58,15 @@ async def foresee(told: Mapping[Key, Facts], names: Names, policy: Policy) -> Fo
     members = _members_told(told.keys(), told)
     orders: dict[Key, Posted] = {}
     entries: list[Entry] = []
+    plain = policy.plain
     for order, those in members.items():
         if len(orders) % AT_A_STRETCH == 0:
             await asyncio.sleep(0)
+        if plain is not None and len(those) == 1:
+            orders[order], entry = first_posting(order, names.word(order[0]), those[0], plain)
+            if entry is not None:
+                entries.append(entry)
+            continue
         orders[order], moves = _settled(order, those, NOTHING_POSTED, names, policy)
         entries += moves
     return Foreseen(members, Settled(entries, orders), order_rows(orders), moves_of(entries))

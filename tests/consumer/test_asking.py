@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from broker.protocols import Record
 from consumer import asking as module
@@ -71,7 +72,7 @@ async def test_what_was_worked_out_ahead_is_used_once(asking: Asking, caller: Ch
 
 
 CHANGES: dict[str, Callable[[list[Item]], tuple[list[Item], Names]]] = {
-    "an item is another": lambda items: ([items[0]._replace(only=frozenset()), items[1]], NAMES),
+    "an item is another": lambda items: ([replace(items[0], only=frozenset()), items[1]], NAMES),
     "the last one is cut off": lambda items: (items[:1], NAMES),
     "a restored database has other numbers": lambda items: (items, Names({"default": 2, "caller": 1})),
 }

@@ -7,8 +7,9 @@ from msgspec import structs
 
 from handlers.loyalty.entitlement import Member, entitlement, general
 from handlers.loyalty.facts import Facts
+from handlers.loyalty.first import first_posting
 from handlers.loyalty.policy import STANDARD, Base, Beneficiary, Policy, Rounding, Version
-from handlers.loyalty.posting import inputs_of
+from handlers.loyalty.posting import NOTHING_POSTED, inputs_of, settle
 
 AMOUNTS = st.none() | st.integers(-(2**53), 2**53) | st.integers(-300, 300)
 MEMBERS = st.builds(
@@ -45,6 +46,15 @@ def test_the_short_way_gives_what_the_general_steps_give(member: Member, policy:
     assert inputs_of(entitlement([member], policy), restated=False) == inputs_of(
         general([member], policy), restated=False
     )
+
+
+@given(MEMBERS, RATES)
+def test_the_first_posting_is_that_of_the_general_steps(member: Member, policy: Policy) -> None:
+    assert policy.plain is not None
+    order = 7, "ord_1"
+    stands, entries = settle(order, "shop", NOTHING_POSTED, general([member], policy))
+    assert first_posting(order, "shop", member, policy.plain) == (stands, next(iter(entries), None))
+    assert len(entries) <= 1
 
 
 @pytest.mark.parametrize(

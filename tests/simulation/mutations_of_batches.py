@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace
+
 from consumer.batch import Batch, bury
 from consumer.item import Item
 from consumer.settler import Settler
@@ -115,7 +117,7 @@ def a_replay_counts_as_an_ordinary_record() -> Iterator[None]:
     real = Batch._claim
 
     async def claim(self: Any, asked: Any) -> None:
-        self._items = [item._replace(replay=None) for item in self._items]
+        self._items = [replace(item, replay=None) for item in self._items]
         await real(self, asked)
 
     with patch.object(Batch, "_claim", claim):
