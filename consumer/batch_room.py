@@ -6,7 +6,7 @@ from broker.protocols import Record
 
 TAKEN_AT_ONCE = 200
 """Records. As large as they may be, so many more than expected must fit into the memory."""
-BATCH_BYTES = 8 * 2**20
+BATCH_BYTES = 6 * 2**20
 """Of bodies, after which nothing more is added. Two batches are held, decoded, several times as large as they
 came; two thousand bodies of the largest size would fill any memory."""
 

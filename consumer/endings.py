@@ -23,7 +23,7 @@ class Ended(NamedTuple):
     lease: Lease
     """As it was claimed."""
     load: Any
-    """What `Work.load` gave for it, or None."""
+    """What `Work.load` gave for it, or None: so also if it is done, when nobody needs it, and it is large."""
     result: Result
     told: str
     """What to count it as: done, skipped, deferred, failed, dead, returned."""
@@ -42,13 +42,13 @@ class Ended(NamedTuple):
         return self.result.state is State.PENDING
 
 
-def done(lease: Lease, load: Any, answer: object, calls: Calls) -> Ended:
+def done(lease: Lease, answer: object, calls: Calls) -> Ended:
     # Whatever else a handler returns, it returned: the call was made.
     state, told, error = State.DONE, "done", None
     if isinstance(answer, Skipped):
         state, told, error = State.SKIPPED, "skipped", clean(answer.reason)
     result = Result(lease, state, lease.attempts + calls.runs, error=error)
-    return Ended(lease, load, result, told, tuple(calls.made), frozenset(calls.probed))
+    return Ended(lease, None, result, told, tuple(calls.made), frozenset(calls.probed))
 
 
 def put_off(lease: Lease, load: Any, seconds: float, told: str | None, calls: Calls | None = None) -> Ended:

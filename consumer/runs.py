@@ -72,7 +72,7 @@ class Runs:
             return self._failed(lease, load, error, calls)
         if isinstance(answer, Deferred):
             return put_off(lease, load, answer.seconds, f"deferred: {answer.reason}", calls)
-        return done(lease, load, answer, calls)
+        return done(lease, answer, calls)
 
     def _failed(self, lease: Lease, load: Any, error: Exception, calls: Calls) -> Ended:
         if isinstance(error, Refused):
