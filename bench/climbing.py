@@ -13,7 +13,28 @@ from bench.services import Services, free_port
 from bench.tables import Tabled
 
 CLIMB = "Highest rate within a p99"
-RATES = (100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000, 1_200, 1_400, 1_600, 1_800, 2_000, 2_300, 2_600)
+RATES = (
+    100,
+    200,
+    300,
+    400,
+    500,
+    600,
+    700,
+    800,
+    900,
+    1_000,
+    1_200,
+    1_400,
+    1_600,
+    1_800,
+    2_000,
+    2_300,
+    2_600,
+    3_000,
+    3_500,
+    4_000,
+)
 """Requests a second, one after the other, on the same server."""
 WITHIN_MS = (10.0, 25.0, 50.0, 100.0)
 KEPT_UP = 0.95

@@ -181,7 +181,8 @@ async def store_all(database: Database, handlers: Handlers, bodies: Sequence[byt
 
 def _bodies(count: int, keys: int = 1) -> list[bytes]:
     token = SystemRuntime().token()
-    return [_body(f"r_{token}_{number}", f"cust_{number % keys}") for number in range(count)]
+    # From 1, as an id that ends in nothing but zeros is that of a test send.
+    return [_body(f"r_{token}_{number}", f"cust_{number % keys}") for number in range(1, count + 1)]
 
 
 def _body(redemption: str, customer: str) -> bytes:
