@@ -128,7 +128,7 @@ def _asked_by(handlers: Sequence[EffectHandler], items: Sequence[Item], names: N
     records: dict[RecordKey, Item] = {}
     for those in marks.values():
         for index, mark in those.items():
-            records[mark.event] = items[index]
+            records.setdefault(mark.event, items[index])
     sizes = ((event, len(item.record.value)) for event, item in records.items())
     return Asked(marks, [Parcel({event: records[event] for event in each}) for each in bundles_of(sizes)])
 

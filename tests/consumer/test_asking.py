@@ -98,6 +98,14 @@ async def test_a_parcel_holds_what_it_is_asked_for(asking: Asking) -> None:
     assert set(unpack(parcel.of(events[1:]))) == set(events[1:])
 
 
+async def test_of_an_event_that_comes_twice_the_first_record_is_kept(asking: Asking) -> None:
+    first, again = items_of("r_1", "r_1")
+    asked = asking.asked([first, again], NAMES)
+    assert list(asked.marks["caller"]) == [0, 1]
+    (parcel,) = asked.parcels
+    assert list(parcel.records.values()) == [first]
+
+
 async def test_what_is_known_of_already_is_not_kept_again(database: Database, caller: Choosy) -> None:
     asking, handlers = Asking((caller,), SystemRuntime()), Handlers((), (caller,))
     for redemptions in (("r_1", "r_2"), ("r_2", "r_3", "r_3")):
