@@ -12,6 +12,7 @@ from storage.database import Database, Transaction
 from storage.errors import failure_of
 from storage.inserting import insert_absent, insert_new
 from storage.rows import Rows
+from tests.consumer.bench import until
 from tests.services.databases import scalar
 
 COLUMNS = {"id": "text"}
@@ -83,11 +84,16 @@ async def test_who_meets_the_same_rows_in_another_transaction_waits_and_is_told(
     holder = asyncio.create_task(first())
     await stored.wait()
     second = asyncio.create_task(insert(postgres, "r_2", "r_3"))
-    assert await asyncio.wait([second], timeout=0.2) == (set(), {second})
+    await until(lambda: _someone_waits(postgres))
     leave.set()
     await holder
     assert await second == {("r_2",)}
     assert await scalar(postgres, "SELECT count(*) FROM sales") == 3
+
+
+async def _someone_waits(postgres: Database) -> bool:
+    locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return bool(await scalar(postgres, f"{locked} AND datname = current_database()"))
 
 
 async def _end_session(postgres: Database, transaction: Transaction) -> None:
