@@ -61,8 +61,8 @@ async def test_throughput_beside_what_is_stored_is_measured(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(growth, "FRESH", MORE)
-    monkeypatch.setattr(growth, "BASE_SECONDS", 2.0)
-    monkeypatch.setattr(growth, "WARM_SECONDS", 1.0)
+    monkeypatch.setattr(growth, "BASE_SECONDS", 1.0)
+    monkeypatch.setattr(growth, "WARM_SECONDS", 0.5)
     await preload(services.kafka, MORE)
     row = await growth.growth_at(100_000, services, 1, Limits(2.0), empty=0.1)
     assert 80_000 < int(row.values["stored"]) < 120_000
