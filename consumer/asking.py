@@ -97,23 +97,12 @@ def addressed(handler: TransactionalHandler | EffectHandler, items: Sequence[Ite
 
 def marks_of(handler: TransactionalHandler | EffectHandler, items: Sequence[Item], names: Names) -> Marks:
     """The effects that a handler might have of these items."""
-    number, tenants = names.id(handler.name), _Tenants(names)
+    number = names.id(handler.name)
     return {
-        index: Mark(tenants[event.tenant], event.redemption_id, number, KIND_NUMBERS[event.kind])
+        index: Mark(names.id(event.tenant), event.redemption_id, number, KIND_NUMBERS[event.kind])
         for index in addressed(handler, items)
         if (event := items[index].event)
     }
-
-
-class _Tenants(dict[str, int]):
-    """The numbers of tenants, each looked up once."""
-
-    def __init__(self, names: Names) -> None:
-        self._names = names
-
-    def __missing__(self, tenant: str) -> int:
-        number = self[tenant] = self._names.id(tenant)
-        return number
 
 
 def _asked_by(handlers: Sequence[EffectHandler], items: Sequence[Item], names: Names) -> Asked:
