@@ -15,10 +15,11 @@ from cli.operator import deed_of
 from cli.options import Json, Limit, iso
 from cli.output import JsonList, complain, print_json, safe
 from config.settings import Settings
+from consumer.job_steps import LEASE_SECONDS
 from storage.audit import audited
 from storage.database import Database, Transaction
 from storage.job_queries import count_died_again, find_jobs, items_of, show_job
-from storage.jobs import change_state, count_items, end_job, is_leased
+from storage.jobs import change_state, claim_job, count_items, end_job, is_leased
 from storage.schema import ItemState, JobKind, JobState
 
 app = typer.Typer(help="Bulk work on dead letters.", no_args_is_help=True)
@@ -157,14 +158,22 @@ async def _resumed(settings: Settings, job: str, detach: bool) -> Ran | None:
             raise _unknown(job)
         if row.state not in (JobState.RUNNING, JobState.PAUSED):
             return None
-        async with audited(database, deed_of("jobs resume", {}, subject=job)) as counts:
-            async with database.transaction() as transaction:
-                changed = await change_state(transaction, job, (JobState.PAUSED,), JobState.RUNNING)
-            counts["jobs"] = int(changed)
         if detach:
+            await _run_on(database, job, None)
             return Ran(JobState.RUNNING, {})
         async with runner_for(settings, database, JobKind(row.kind)) as runner:
+            await _run_on(database, job, runner.owner)
             return await run_to_end(database, runner, job, row.total - row.position)
+
+
+async def _run_on(database: Database, job: str, owner: str | None) -> None:
+    """With an `owner` no worker takes a job that was paused while they run it."""
+    async with audited(database, deed_of("jobs resume", {}, subject=job)) as counts:
+        async with database.transaction() as transaction:
+            changed = await change_state(transaction, job, (JobState.PAUSED,), JobState.RUNNING)
+            if changed and owner is not None:
+                await claim_job(transaction, owner, LEASE_SECONDS, job)
+        counts["jobs"] = int(changed)
 
 
 def _require(changed: bool, job: str) -> None:
