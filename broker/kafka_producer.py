@@ -56,11 +56,7 @@ class KafkaProducer:
         """Raises TooLarge or Unavailable, whatever the cause: the sender is to try again in any case."""
         try:
             async with asyncio.timeout(APPEND_SECONDS), self._room:
-                delivery = await self._send(topic, value, key, headers)
-                # Not awaited directly: a caller that is cancelled would cancel the delivery with it, and
-                # then nobody would see it fail and replace the producer.
-                await asyncio.wait({delivery})
-            placed = delivery.result()
+                placed = await (await self._send(topic, value, key, headers))
         except TOO_LARGE as error:
             raise TooLarge(f"Kafka takes no record of this size on {topic}") from error
         except (errors.KafkaError, TimeoutError) as error:
@@ -81,7 +77,11 @@ class KafkaProducer:
     async def _send(
         self, topic: str, value: bytes, key: bytes | None, headers: Headers
     ) -> "asyncio.Future[Any]":
-        """Hand the record over; the future says where it was placed."""
+        """Hand the record over; the future says where it was placed.
+
+        It is not aiokafka's own: a caller that is cancelled would cancel that, and then nobody would see it
+        fail and replace the producer.
+        """
         while True:
             client = await self._ready_client()
             try:
@@ -94,14 +94,24 @@ class KafkaProducer:
                 if client._sender.sender_task.done():
                     self._retire(client)  # its sending task died: it would refuse for ever
                 raise
-            delivery.add_done_callback(partial(self._settled, client))
-            return delivery
+            placed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            delivery.add_done_callback(partial(self._settled, client, placed))
+            return placed
 
-    def _settled(self, client: AIOKafkaProducer, delivery: "asyncio.Future[Any]") -> None:
-        if not delivery.cancelled() and delivery.exception():
+    def _settled(
+        self, client: AIOKafkaProducer, placed: "asyncio.Future[Any]", delivery: "asyncio.Future[Any]"
+    ) -> None:
+        error = delivery.exception()
+        if error is not None:
             # The batch had taken its sequence numbers. Kafka never saw them, so it would refuse every later
             # batch of that partition as out of order; only a new producer id starts afresh.
             self._retire(client)
+        if placed.done():  # nobody waits any more
+            return
+        if error is None:
+            placed.set_result(delivery.result())
+        else:
+            placed.set_exception(error)
 
     def _retire(self, client: AIOKafkaProducer) -> None:
         if self._client is client:
@@ -132,7 +142,8 @@ class KafkaProducer:
             # A batch above the topic's limit would be refused with records that fit.
             max_batch_size=min(BATCH_BYTES, self._topics.record_limit),
             max_request_size=self._topics.record_limit,
-            linger_ms=1,
+            # What comes while a request is under way goes with the next one; to wait longer gathers no more.
+            linger_ms=0,
             request_timeout_ms=int(REQUEST_SECONDS * 1000),
             metadata_max_age_ms=30_000,
         )
