@@ -31,7 +31,7 @@ async def _drift(settings: Settings, as_json: bool) -> None:
     async with opened(settings) as database, database.snapshot() as snapshot:
         with JsonList(as_json) as answer:
             async for row in find_examples(snapshot):
-                shown = dict(row._mapping)
+                shown = row._asdict()
                 shown["first_seen"] = iso(row.first_seen)
                 shown["structure"] = json.loads(row.structure)
                 if as_json:

@@ -112,7 +112,7 @@ async def _shown(snapshot: Transaction, letter: str) -> dict[str, Any] | None:
 
 
 def _listed(row: Any) -> dict[str, Any]:
-    letter = dict(row._mapping)
+    letter: dict[str, Any] = row._asdict()
     letter["state"] = LetterState(row.state).name.lower()
     letter["first_seen"], letter["last_seen"] = iso(row.first_seen), iso(row.last_seen)
     return letter

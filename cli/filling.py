@@ -81,7 +81,7 @@ class Filling:
             wanted.group,
             settings.events_topic,
             self._limits,
-            DriftWatch(metrics),
+            DriftWatch(metrics, runtime),
             patience,
             lambda: Newcomers({}, runtime.token()),
             reader,

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Row
 
 from cli.database import opened
 from cli.invocation import settings_of
@@ -18,6 +17,7 @@ from cli.output import harmless
 from config.settings import Settings
 from storage.letter_queries import EXPORTED, LetterFilter, find_letters
 from storage.payloads import unpack_headers
+from storage.row import Row
 from storage.schema import LetterState
 
 FIELDS = (
@@ -55,8 +55,8 @@ async def _export(settings: Settings, wanted: LetterFilter, format: Format, limi
                 print(json.dumps({name: letter[name] for name in FIELDS}))
 
 
-def _exported(row: Row[Any]) -> dict[str, Any]:
-    return dict(row._mapping) | {
+def _exported(row: Row) -> dict[str, Any]:
+    return row._asdict() | {
         "state": LetterState(row.state).name.lower(),
         "first_seen": iso(row.first_seen),
         "last_seen": iso(row.last_seen),

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import Row
-
 from broker.protocols import Record
 from cli.database import opened
 from cli.letter_options import NOBODY
@@ -21,6 +19,7 @@ from handlers.loyalty.rehearsal import Rehearsal
 from storage.database import Transaction
 from storage.letter_queries import EXPORTED, NO_HANDLER, LetterFilter, count_by_handler, find_letters
 from storage.payloads import unpack_headers
+from storage.row import Row
 from storage.scratch import scratch
 
 EVENTS = 200
@@ -83,7 +82,7 @@ async def _batches(
         yield events
 
 
-def _record(row: Row[Any]) -> Record:
+def _record(row: Row) -> Record:
     place = row.topic, row.partition, row.offset, row.timestamp
     return Record(*place, row.key, row.value, unpack_headers(row.headers))
 

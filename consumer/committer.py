@@ -10,6 +10,10 @@ from consumer.waiting import Patience
 
 log = structlog.get_logger(__name__)
 
+BETWEEN_SECONDS = 0.1
+"""From one commit to the next: of hundreds of small batches a second each would pay for one, here and in the
+broker."""
+
 
 class OffsetCommitter:
     """Owns the offsets that are settled but not yet committed.
@@ -38,6 +42,7 @@ class OffsetCommitter:
             await self._noted.wait()
             self._noted.clear()
             await self._patience.outlast("offset commit", self.flush)
+            await asyncio.sleep(BETWEEN_SECONDS)
 
     async def flush(self) -> None:
         """Commit now what is noted. Raises what the commit raises, keeping it noted, unless fenced."""

@@ -1,8 +1,8 @@
 """Watches for what Voucherify has not documented: counts it, and keeps one example of each kind.
 
 Every redemption event is checked by the decoder for other keys and for unknown words of the lists that matter
-most. A close look costs as much again as the whole decoding, so a batch has so many of them: when traffic is
-slow every event gets one, when all of it drifts at full speed the counts are a sample.
+most. A close look costs as much again as the whole decoding, so a second and a batch have only so many: when
+traffic is slow every event gets one, when all of it drifts at full speed the counts are a sample.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,14 @@ from events.documented import KnownBody
 from events.drift import OTHER, Drift, drift_in, skeleton
 from events.event import Ignored, RedemptionEvent
 from events.reading import read_closely, read_whole
+from events.runtime import Runtime
 from storage.database import Transaction
 from storage.drift import Example, keep_examples
 
 log = structlog.get_logger(__name__)
 
 ALWAYS = 20
-"""Events of a batch that get a close look in any case."""
+"""Events that get a close look in any case, a second and at most at once."""
 AT_MOST = 100
 """Close looks in a batch."""
 MOST_KINDS = 100
@@ -32,19 +33,25 @@ MOST_KINDS = 100
 
 
 class DriftWatch:
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    def __init__(self, metrics: WorkerMetrics, runtime: Runtime) -> None:
         self._counter = metrics.drift
+        self._clock = runtime.monotonic
         self._known: set[Drift] = set()
         self._kept: set[Drift] = set()
         """Kinds whose example is in the database."""
         self._examples: dict[Drift, Example] = {}
         """Of the other kinds."""
         self._looks = 0
+        """Left to this batch."""
+        self._sure, self._refilled = float(ALWAYS), self._clock()
+        """Left whatever the decoder says, and when that was last so."""
         self._found: Sequence[Drift] = ()
 
     def begin(self) -> None:
         """A batch."""
-        self._looks = AT_MOST
+        self._looks, now = AT_MOST, self._clock()
+        self._sure = min(ALWAYS, self._sure + ALWAYS * (now - self._refilled))
+        self._refilled = now
 
     def read(self, records: Sequence[Record], group: str) -> list[Item]:
         """Records of the batch as items."""
@@ -75,7 +82,10 @@ class DriftWatch:
     def _decode(self, body: bytes, tenant: str) -> RedemptionEvent | Ignored:
         content = read_closely(body)
         event = interpret(content, tenant, body)
-        if type(content) is not KnownBody or self._looks > AT_MOST - ALWAYS:
+        if self._sure >= 1:
+            self._sure -= 1
+            self._look(body, event)
+        elif type(content) is not KnownBody:
             self._look(body, event)
         return event
 

@@ -16,7 +16,7 @@ from consumer.places import Places
 from consumer.progress import Progress
 from consumer.standstill import Standstill
 from consumer.waiting import GivenUp, Patience, set_within
-from events.failures import Failure, Misconfigured
+from events.failures import Failure, Misconfigured, Unavailable
 from storage.database import Database
 from storage.positions import positions, store_positions, went_back
 
@@ -26,6 +26,8 @@ FETCH_SECONDS = 0.5
 AT_A_STRETCH = 50
 """Records decoded without letting go of the loop: the database may have answered meanwhile, and then waits
 for us."""
+SMALL = 200
+"""Records. A batch of fewer is not worked on ahead, but takes along what has come when its turn comes."""
 STANDING_SECONDS = 0.5
 """How often an intake that stands still looks whether it is to go on."""
 
@@ -60,8 +62,7 @@ class Fetched(NamedTuple):
         return self._of([*self.items, *other.items])
 
     def _of(self, items: Sequence[Item]) -> Self:
-        offsets = {item.record.partition: item.record.next_offset for item in items}
-        return self._replace(items=items, next_offsets=offsets)
+        return self._replace(items=items, next_offsets=_next_offsets(items))
 
 
 class Intake:
@@ -138,10 +139,11 @@ class Intake:
         await self._queue.put(None)
 
     async def next(self) -> Fetched | None:
-        """The next batch; None when the intake has ended."""
+        """The next batch, with what has come since it was fetched; None when the intake has ended."""
         if self.idle:
             self.go_on()
-        return await self._queue.get()
+        fetched = await self._queue.get()
+        return await self._topped_up(fetched) if fetched and _is_small(fetched.items) else fetched
 
     def go_on(self) -> None:
         """Fetch and decode the next batch: the last one keeps the database busy for a while. Earlier it would
@@ -165,14 +167,15 @@ class Intake:
             epoch, more = await self._take(items, FETCH_SECONDS)
             while more:
                 _, more = await self._take(items, 0.0)
-            await self._prepare(items)
+            if not _is_small(items):
+                await self._prepare(items)
         except BaseException as error:
             # What was taken before is fetched again. Or one partition's place is no more: placing all anew
             # says which.
             if items or isinstance(error, Misconfigured):
                 self._places.lose()
             raise
-        next_offsets = {item.record.partition: item.record.next_offset for item in items}
+        next_offsets = _next_offsets(items)
         self._places.note_fetched(epoch, life, next_offsets)
         return Fetched(epoch, life, items, next_offsets)
 
@@ -185,6 +188,28 @@ class Intake:
             items += self._drift.read(records[begin : begin + AT_A_STRETCH], self._config.group)
             await asyncio.sleep(0)
         return epoch, len(records) == most and self._room.next > 0
+
+    async def _topped_up(self, fetched: Fetched) -> Fetched:
+        """With what came while it waited, which would else wait for all of it as well.
+
+        Nobody else fetches before the next `go_on`. What goes wrong here meets the next fetch as well, where
+        it is waited out.
+        """
+        if fetched.life != self._places.life or not self._room.next:
+            return fetched
+        more: list[Item] = []
+        try:
+            epoch, _ = await self._take(more, 0.0)
+        except Unavailable:
+            return fetched  # nothing was taken
+        except Exception:
+            self._places.lose()
+            return fetched
+        if not more:
+            return fetched
+        added = Fetched(epoch, fetched.life, more, _next_offsets(more))
+        self._places.note_fetched(epoch, fetched.life, added.next_offsets)
+        return fetched.followed_by(added)
 
     async def _place(self) -> None:
         """Give every newly held partition its place."""
@@ -262,6 +287,14 @@ class Intake:
             log.info("partitions_begin_late", first_offsets=late)
         async with self._database.transaction() as transaction:
             await store_positions(transaction, self._config.group, self._config.topic, starts)
+
+
+def _next_offsets(items: Sequence[Item]) -> dict[int, int]:
+    return {item.record.partition: item.record.next_offset for item in items}
+
+
+def _is_small(items: Sequence[Item]) -> bool:
+    return len(items) < SMALL
 
 
 def name_of(partition: int) -> str:

@@ -18,7 +18,11 @@ from storage.database import Transaction
 from storage.outlines import Outline, known_outlines, store_outlines
 
 SAMPLES = 8
-"""Good records looked at in each batch: within a few batches all common outlines are known."""
+"""Good records looked at in each batch, at most: within a few batches all common outlines are known."""
+EACH = 25
+"""Of so many good records one is looked at, once the first have been: it takes as long as to decode one."""
+FIRST = 100
+"""Looked at in any case."""
 MOST_KNOWN = 1000
 """Outlines stored by one process: whoever invents more must not fill the table."""
 
@@ -59,6 +63,8 @@ class Outlines:
 
     def __init__(self) -> None:
         self._stored: set[Outline] = set()
+        self._looks = float(FIRST)
+        """That may be taken."""
 
     async def read(self, transaction: Transaction, items: Sequence[Item]) -> Reading:
         """Which records of a batch count as read, or as not. Stores new outlines."""
@@ -72,7 +78,7 @@ class Outlines:
         doubtful = {each for each in looks.values() if each} - known
         good = [index for index, item in enumerate(items) if isinstance(item.meaning, RedemptionEvent)]
         # All of them where it matters at once: there may be only one that looks like it.
-        first = _first_of(items, good if doubtful else good[:: max(1, len(good) // SAMPLES)])
+        first = _first_of(items, good if doubtful else self._some(good))
         new = frozenset(first.keys() - self._stored) if len(self._stored) < MOST_KNOWN else frozenset()
         await store_outlines(transaction, new)
         deaths = {
@@ -81,6 +87,12 @@ class Outlines:
             if (look := looks[index]) and (look in known or first.get(look, index) < index)
         }
         return Reading(_counted(items, deaths), deaths, new)
+
+    def _some(self, good: Sequence[int]) -> Sequence[int]:
+        self._looks = min(FIRST, self._looks + len(good) / EACH)
+        looks = min(SAMPLES, int(self._looks), len(good))
+        self._looks -= looks
+        return good[:: -(-len(good) // looks)] if looks else ()
 
     def accept(self, learned: Iterable[Outline]) -> None:
         """The transaction that stored them is committed."""

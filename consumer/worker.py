@@ -73,7 +73,7 @@ class Worker:
         intake = IntakeConfig(config.group, config.topic, config.max_records)
         self._committer = OffsetCommitter(consumer, patience)
         self._standstill = Standstill(database, handlers, progress, runtime, metrics)
-        drift = DriftWatch(metrics)
+        drift = DriftWatch(metrics, runtime)
         asking = Asking(handlers.effect, runtime)
         self._intake = Intake(
             consumer,

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row
 
 from storage.audit import RESULT
 from storage.database import Transaction
+from storage.row import Row
 
 
 class AuditFilter(NamedTuple):
@@ -60,7 +60,7 @@ async def read_audit(
         yield _deed(row)
 
 
-def _deed(row: Row[Any]) -> AuditedDeed:
+def _deed(row: Row) -> AuditedDeed:
     result = msgspec.json.decode(row.result) if row.result else {}
     return AuditedDeed(
         key=row.key,

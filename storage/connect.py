@@ -6,13 +6,16 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.failures import Misconfigured
 from events.runtime import Runtime
-from storage.database import Database
+from storage.database import Database, DriverOf
+from storage.driver import Driver
 from storage.errors import name_failures
-from storage.sqlite_driver import opened
+from storage.postgresql_driver import PostgresqlDriver
+from storage.sqlite_connection import opened
+from storage.sqlite_driver import SqliteDriver
 
 CONNECT_SECONDS = 10
 COMMAND_SECONDS = 45
@@ -60,14 +63,29 @@ def connect(
     `patient`: a snapshot may take its time, as a look at ten million rows does, or a person who reads along.
     `renewed`: asked for the URL before each connection to PostgreSQL, so that a password may be rotated.
     """
+    driver_of: DriverOf
     if url.startswith("sqlite:///"):
-        engine = _sqlite_engine(url.removeprefix("sqlite:///"), runtime)
+        engine, driver_of = _sqlite_engine(url.removeprefix("sqlite:///"), runtime), _sqlite_driver
     elif url.startswith(("postgresql://", "postgres://")):
         engine = _postgresql_engine(renewed or (lambda: url), None if patient else COMMAND_SECONDS)
+        driver_of = _postgresql_driver
     else:
         raise Misconfigured("database_url", "the database URL must begin with sqlite:/// or postgresql://")
     name_failures(engine.sync_engine)
-    return Database(engine, patient=patient)
+    return Database(engine, driver_of, patient=patient)
+
+
+def _sqlite_driver(connection: AsyncConnection) -> Driver:
+    return SqliteDriver(_below(connection).answer)
+
+
+def _postgresql_driver(connection: AsyncConnection) -> Driver:
+    return PostgresqlDriver(_below(connection))
+
+
+def _below(connection: AsyncConnection) -> Any:
+    assert connection.sync_connection is not None
+    return connection.sync_connection.connection.driver_connection
 
 
 def _postgresql_engine(dsn: Callable[[], str], command_seconds: float | None) -> AsyncEngine:

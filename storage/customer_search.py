@@ -7,13 +7,12 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row
-
 from events.keys import customers_of
 from storage.bundles import RecordKey, each_bundle
 from storage.database import Transaction
 from storage.erasures import Customer
 from storage.payloads import Payload, unpack_headers
+from storage.row import Row
 from storage.rows import Rows
 from storage.stretches import stretches
 
@@ -40,7 +39,7 @@ class FoundRecord(NamedTuple):
 
 
 class FoundLetter(NamedTuple):
-    row: Row[Any]
+    row: Row
     """All columns of `dead_letters`, and `known`."""
     is_certain: bool
     """False: nobody can read the body, and the id stands somewhere in it."""
@@ -115,7 +114,7 @@ def _is_named(body: bytes, id: str) -> bool:
     return (id.encode() in body or b"\\" in body) and id in (customers_of(body) or ())
 
 
-def _is_of(letter: Row[Any], id: str) -> bool:
+def _is_of(letter: Row, id: str) -> bool:
     if letter.known or letter.customer_id == id:
         return True
     customers = customers_of(letter.value)

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, Row, TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events.failures import DatabaseUnavailable
+from events.failures import DatabaseUnavailable, Failure
+from storage.driver import Driver
 from storage.errors import failures_named
 from storage.names import Names
+from storage.row import Row, row_maker
 from storage.rows import Rows
-from storage.sqlite_driver import IN_ONE_TRIP
 
 NOW = {
     # Stable within a statement, so that an index can be searched with it.
@@ -21,7 +21,11 @@ NOW = {
     # A function of ours: SQLite lives in this process, so its clock is the runtime's.
     "sqlite": "(SELECT now_ms())",
 }
+NAMES = "SELECT n.id, n.name, {now} AS now FROM (SELECT 1 AS one) AS it LEFT JOIN names n ON true"
 LEARN_TRIES = 20
+
+
+DriverOf = Callable[[AsyncConnection], Driver]
 
 
 class Note(NamedTuple):
@@ -43,10 +47,11 @@ class Oddity(NamedTuple):
 class Transaction:
     """An open transaction: everything a handler may do to the database, and nothing else."""
 
-    def __init__(self, connection: AsyncConnection, familiar: set[str]) -> None:
-        """`familiar`: as in `Database`."""
+    def __init__(self, connection: AsyncConnection, driver: Driver, familiar: set[str]) -> None:
+        """`driver`: the one below the connection. `familiar`: as in `Database`."""
         self.connection = connection
         """The open SQLAlchemy connection. Never commit or roll it back: the worker does."""
+        self.driver = driver
         self.dialect = connection.dialect.name
         self.familiar = familiar
         self.names = Names({})
@@ -55,8 +60,9 @@ class Transaction:
         self.notes: list[Callable[[], Sequence[Note]]] = []
         """Made once all is stored, and only if somebody watches."""
         self.oddities: list[Oddity] = []
+        self._savepoints = 0
 
-    async def run(self, sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row[Any]]:
+    async def run(self, sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row]:
         """Run one statement and return its rows ([] if it returns none).
 
         `{rows}` in the statement stands for `rows`, `{now}` for the database's clock in milliseconds,
@@ -64,44 +70,41 @@ class Transaction:
         """
         sql = self._spoken(sql)
         if rows is None:
-            return _all(await self.connection.execute(_text(sql), parameters))
-        if self.dialect == "postgresql":
-            source, given = rows.document() if "INSERT INTO" in sql else rows.arrays()
-            return _all(
-                await self.connection.execute(_text(sql.replace("{rows}", source)), parameters | given)
-            )
-        pieces = list(rows.pieces(sql, parameters))
-        if len(pieces) > 1 and sql.startswith(("INSERT", "UPDATE", "DELETE")) and "RETURNING" not in sql:
-            await self.connection.exec_driver_sql(IN_ONE_TRIP, pieces)
-            return []
-        found: list[Row[Any]] = []
-        for piece, values in pieces:
-            found += _all(await self.connection.exec_driver_sql(piece, values))
-        return found
+            return await self.driver.run(sql, parameters)
+        return await self.driver.run_rows(sql, rows, parameters)
 
     async def run_each(self, sql: str, rows: list[dict[str, Any]]) -> None:
         """Run a statement for each of `rows` in one call, binary columns allowed."""
         if rows:
-            await self.connection.execute(_text(self._spoken(sql)), rows)
+            await self.driver.run_each(self._spoken(sql), rows)
 
-    async def stream(self, sql: str, **parameters: Any) -> AsyncIterator[Row[Any]]:
+    async def stream(self, sql: str, **parameters: Any) -> AsyncIterator[Row]:
         """The rows of a statement without holding them all in memory."""
-        async with self.connection.stream(_text(self._spoken(sql)), parameters) as result:
+        async with self.connection.stream(text(self._spoken(sql)), parameters) as result:
+            make = row_maker(tuple(result.keys()))
             async for row in result:
-                yield row
+                yield make(row)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that is undone alone when it raises, with what it noted and the names it learned."""
         names, notes, oddities = self.names, len(self.notes), len(self.oddities)
+        self._savepoints += 1
+        name = f"part_{self._savepoints}"
+        await self.driver.run(f"SAVEPOINT {name}", {})
         try:
-            async with self.connection.begin_nested():
-                yield
-        except BaseException:
+            yield
+        except BaseException as error:
             self.names = names
             del self.notes[notes:]
             del self.oddities[oddities:]
+            try:
+                await self.driver.run(f"ROLLBACK TO SAVEPOINT {name}", {})
+            except Failure:
+                if isinstance(error, Exception):
+                    raise  # else whoever catches it would go on as if this part were undone
             raise
+        await self.driver.run(f"RELEASE SAVEPOINT {name}", {})
 
     async def learn(self, words: Iterable[str]) -> None:
         """Make `names` know these words, storing the new ones."""
@@ -121,10 +124,15 @@ class Transaction:
             await self.read_names()
         raise DatabaseUnavailable("names_contended", "other workers kept taking the numbers for new names")
 
+    async def begin(self) -> None:
+        """The first statement: with it SQLAlchemy begins the transaction on PostgreSQL."""
+        result = await self.connection.exec_driver_sql(self._spoken(NAMES))
+        self._read(result.all())
+
     async def read_names(self) -> None:
-        rows = await self.run(
-            "SELECT n.id, n.name, {now} AS now FROM (SELECT 1 AS one) AS it LEFT JOIN names n ON true"
-        )
+        self._read(await self.run(NAMES))
+
+    def _read(self, rows: Sequence[Any]) -> None:
         self.names = Names({row.name: row.id for row in rows if row.name is not None})
         self.now = self.now or rows[0].now
 
@@ -137,8 +145,9 @@ class Database:
     """The way to the database. Its errors come out as Unavailable or Misconfigured, or as they are when the
     data is at fault (storage.errors)."""
 
-    def __init__(self, engine: AsyncEngine, *, patient: bool = False) -> None:
+    def __init__(self, engine: AsyncEngine, driver_of: DriverOf, *, patient: bool = False) -> None:
         self.engine = engine
+        self.driver_of = driver_of
         self.dialect = engine.dialect.name
         self._patience = PATIENCE.get(self.dialect, ()) if patient else ()
         # SQLite has one writer: waiting for it here is fair, waiting in its busy handler is a lottery.
@@ -155,8 +164,8 @@ class Database:
         async with self._writer or nullcontext():
             with failures_named():
                 async with self.engine.begin() as connection:
-                    transaction = Transaction(connection, self._familiar)
-                    await transaction.read_names()
+                    transaction = Transaction(connection, self.driver_of(connection), self._familiar)
+                    await transaction.begin()
                     yield transaction
 
     @asynccontextmanager
@@ -168,8 +177,8 @@ class Database:
                 async with connection.begin():
                     for statement in self._patience:
                         await connection.exec_driver_sql(statement)
-                    transaction = Transaction(connection, self._familiar)
-                    await transaction.read_names()
+                    transaction = Transaction(connection, self.driver_of(connection), self._familiar)
+                    await transaction.begin()
                     yield transaction
 
     async def close(self) -> None:
@@ -188,12 +197,3 @@ SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {"sqlite_begin": "BEGIN"},
 }
-
-
-@lru_cache(maxsize=512)
-def _text(sql: str) -> TextClause:
-    return text(sql)
-
-
-def _all(result: CursorResult[Any]) -> Sequence[Row[Any]]:
-    return result.all() if result.returns_rows else []

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row
 
 from events.drift import Drift
 from storage.database import Transaction
+from storage.row import Row
 from storage.rows import Rows
 
 MOST = 300
@@ -48,7 +48,7 @@ async def keep_examples(transaction: Transaction, examples: Mapping[Drift, Examp
     )
 
 
-def find_examples(snapshot: Transaction) -> AsyncIterator[Row[Any]]:
+def find_examples(snapshot: Transaction) -> AsyncIterator[Row]:
     """The oldest first."""
     return snapshot.stream(
         'SELECT kind, place, seen, first_seen, tenant, topic, partition, "offset", structure '

@@ -1,16 +1,14 @@
 """Looking at effects for operators."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from storage.database import Transaction
 from storage.handler_states import STOPPED
+from storage.row import Row
 from storage.schema import State
 
 
-async def effects_of(transaction: Transaction, tenant: int, redemption_id: str) -> Sequence[Row[Any]]:
+async def effects_of(transaction: Transaction, tenant: int, redemption_id: str) -> Sequence[Row]:
     """The rows (handler, kind, state, attempts, due_at, last_error) of a redemption's effects."""
     return await transaction.run(
         "SELECT handler, kind, state, attempts, due_at, last_error FROM effects "

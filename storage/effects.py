@@ -213,5 +213,5 @@ async def delete_effects(transaction: Transaction, marks: Iterable[Mark]) -> Non
     await transaction.run_each(
         "DELETE FROM effects WHERE tenant = :tenant AND redemption_id = :redemption_id "
         "AND handler = :handler AND kind = :kind",
-        [dict(row._mapping) for row in found],
+        [row._asdict() for row in found],
     )

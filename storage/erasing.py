@@ -6,9 +6,7 @@ The rows of effects and letters stay, with ids, codes and times: by these marks 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
-
-from sqlalchemy import Row
+from typing import NamedTuple, TypeVar
 
 from events.event import Kind
 from storage.bundles import RecordKey, forget_records, release_bundles
@@ -19,6 +17,7 @@ from storage.erasures import Customer, put_tombstone
 from storage.filters_naming import filters_naming, unname
 from storage.notification_calls import forget_customer
 from storage.payloads import pack_headers
+from storage.row import Row
 from storage.rows import Rows
 from storage.schema import KIND_NUMBERS, LETTER_KIND, LetterState, State
 
@@ -154,7 +153,7 @@ async def _wipe(transaction: Transaction, ids: Sequence[str], letter_topic: str)
     return len(letters)
 
 
-def _dead_effects(transaction: Transaction, letters: Sequence[Row[Any]]) -> Iterator[Mark]:
+def _dead_effects(transaction: Transaction, letters: Sequence[Row]) -> Iterator[Mark]:
     for row in letters:
         if row.handler is None or row.redemption_id is None or row.kind is None:
             continue
@@ -163,7 +162,7 @@ def _dead_effects(transaction: Transaction, letters: Sequence[Row[Any]]) -> Iter
             yield Mark(tenant, row.redemption_id, handler, KIND_NUMBERS[Kind(row.kind)])
 
 
-def _publications(transaction: Transaction, letters: Sequence[Row[Any]], handler: str) -> Iterator[Mark]:
+def _publications(transaction: Transaction, letters: Sequence[Row], handler: str) -> Iterator[Mark]:
     """What is about to put these letters on the dead-letter topic."""
     number = transaction.names.find(handler)
     for row in letters:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import asyncpg
 from sqlalchemy import Engine, ExceptionContext, event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from events.failures import DatabaseUnavailable, Failure, Misconfigured, Unavailable
@@ -15,6 +16,8 @@ OUTAGES = ("08", "40", "53", "55P03", "57", "58", "25P03", "25006", "XX")
 transaction; 25006: we reached a standby after a failover; XX: the server's own trouble."""
 OURS = ("28", "3D", "3F", "42")
 """Authorization, no such database or schema, no such table or a wrong statement."""
+KINDS = {"22": DataError, "23": IntegrityError, "42": ProgrammingError}
+"""What SQLAlchemy calls the data's and the statement's faults, by how their SQLSTATE begins."""
 SQLITE_OUTAGES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -52,6 +55,22 @@ def failure_of(error: BaseException) -> Failure | None:
         if isinstance(state, str):
             return _postgresql_failure(state, str(cause))
     return next((failure for cause in causes if (failure := _connection_failure(cause))), None)
+
+
+def fault_of(error: Exception, sql: str) -> Exception:
+    """What to raise for an error that a driver's statement raised: the Failure that it means, or else what
+    SQLAlchemy's connection would raise, without the parameters."""
+    if failure := failure_of(error):
+        return failure
+    state = str(getattr(error, "sqlstate", None))
+    if isinstance(error, sqlite3.Error):
+        fault: Exception = DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True)
+    elif isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)):
+        kind = next((kind for begin, kind in KINDS.items() if state.startswith(begin)), DBAPIError)
+        fault = kind(sql, None, error, hide_parameters=True)
+    else:
+        fault = error
+    return fault
 
 
 @contextmanager

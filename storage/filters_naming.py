@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row
 
 from storage.audit import RESULT
 from storage.database import Transaction
 from storage.erasures import Customer
+from storage.row import Row
 from storage.stretches import stretches
 
 PLACES = {"jobs": ("id", "what"), "audit": ("key", "content")}
@@ -17,13 +17,13 @@ PLACES = {"jobs": ("id", "what"), "audit": ("key", "content")}
 
 class NamingFilter(NamedTuple):
     table: str
-    row: Row[Any]
+    row: Row
     """All columns."""
     filter: dict[str, Any]
 
     @property
     def key(self) -> str:
-        key: str = self.row._mapping[PLACES[self.table][0]]
+        key: str = self.row._asdict()[PLACES[self.table][0]]
         return key
 
 
@@ -39,7 +39,7 @@ async def filters_naming(snapshot: Transaction, customer: Customer) -> AsyncIter
                 upto=upto,
             )
             for row in rows:
-                asked = msgspec.json.decode(row._mapping[column])
+                asked = msgspec.json.decode(row._asdict()[column])
                 if asked.get("customer_id") == id and asked.get("tenant") in {None, tenant}:
                     yield NamingFilter(table, row, asked)
 

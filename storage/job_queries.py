@@ -1,11 +1,9 @@
 """Looking at jobs for operators."""
 
 from collections.abc import AsyncIterator
-from typing import Any
-
-from sqlalchemy import Row
 
 from storage.database import Transaction
+from storage.row import Row
 from storage.schema import ItemState, JobState, LetterEvent
 
 LISTED = (
@@ -16,7 +14,7 @@ LISTED = (
 
 async def find_jobs(
     transaction: Transaction, state: JobState | None = None, limit: int | None = None
-) -> AsyncIterator[Row[Any]]:
+) -> AsyncIterator[Row]:
     """Jobs (columns LISTED), the newest first."""
     where = f"WHERE state = {state}" if state is not None else ""
     most = f"LIMIT {int(limit)}" if limit is not None else ""
@@ -26,7 +24,7 @@ async def find_jobs(
         yield row
 
 
-async def show_job(transaction: Transaction, job: str) -> Row[Any] | None:
+async def show_job(transaction: Transaction, job: str) -> Row | None:
     rows = await transaction.run(f"SELECT {LISTED} FROM jobs WHERE id = :id", id=job)
     return rows[0] if rows else None
 
@@ -43,7 +41,7 @@ async def count_died_again(transaction: Transaction, job: str) -> int:
     return died
 
 
-async def items_of(transaction: Transaction, job: str) -> AsyncIterator[Row[Any]]:
+async def items_of(transaction: Transaction, job: str) -> AsyncIterator[Row]:
     """Rows (letter, state, generation, at, died): what became of each letter, in the order of the work."""
     async for row in transaction.stream(
         "SELECT i.letter, i.state, i.generation, i.at, h.letter IS NOT NULL AS died FROM job_items i "

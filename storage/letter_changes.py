@@ -1,14 +1,12 @@
 """What operators' work does to dead letters: replayed, or discarded."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from events.event import Kind
 from storage.database import Transaction
 from storage.effects import Mark, discard_effects
 from storage.letter_history import Happening, note
+from storage.row import Row
 from storage.rows import Rows
 from storage.schema import KIND_NUMBERS, LetterEvent, LetterState
 
@@ -53,7 +51,7 @@ async def discard_letters(transaction: Transaction, chosen: Iterable[tuple[str, 
     return set(discarded)
 
 
-def _effects(transaction: Transaction, letters: Sequence[Row[Any]]) -> dict[Mark, int]:
+def _effects(transaction: Transaction, letters: Sequence[Row]) -> dict[Mark, int]:
     """The effects behind these letters, as far as they can have one, with the letters' generations."""
     found: dict[Mark, int] = {}
     for row in letters:

@@ -1,11 +1,10 @@
 """What happened to dead letters: each death, replay and discard, once a generation."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
-from sqlalchemy import Row
+from typing import NamedTuple
 
 from storage.database import Transaction
+from storage.row import Row
 from storage.rows import Rows
 from storage.schema import LetterEvent
 
@@ -36,7 +35,7 @@ async def note(transaction: Transaction, event: LetterEvent, happenings: Iterabl
         )
 
 
-async def history_of(transaction: Transaction, letter: str) -> Sequence[Row[Any]]:
+async def history_of(transaction: Transaction, letter: str) -> Sequence[Row]:
     """Rows (at, event, generation, reason, error, job, who, why) in the order in which they happened."""
     return await transaction.run(
         "SELECT h.at, h.event, h.generation, h.reason, h.error, h.job, j.who, j.reason AS why "

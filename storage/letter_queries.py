@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row
 
 from storage.database import Transaction
+from storage.row import Row
 from storage.schema import LetterState
 
 LISTED = (
@@ -98,7 +98,7 @@ class Group(NamedTuple):
 
 async def find_letters(
     transaction: Transaction, wanted: LetterFilter, limit: int | None = None, columns: str = LISTED
-) -> AsyncIterator[Row[Any]]:
+) -> AsyncIterator[Row]:
     """Letters (columns LISTED or EXPORTED), the oldest first."""
     where, parameters = wanted.where(transaction.dialect)
     most = f"LIMIT {int(limit)}" if limit is not None else ""
@@ -123,7 +123,7 @@ async def group_letters(
         yield Group._make(row)
 
 
-async def show_letter(transaction: Transaction, id_: str) -> Row[Any] | None:
+async def show_letter(transaction: Transaction, id_: str) -> Row | None:
     """One letter, every column."""
     rows = await transaction.run(f"SELECT {EXPORTED} FROM dead_letters WHERE id = :id", id=id_)
     return rows[0] if rows else None

@@ -98,7 +98,7 @@ async def drop_settled_payloads(transaction: Transaction, marks: Iterable[Mark])
     # Key by key: SQLite would search a set of keys by their first column alone.
     await transaction.run_each(
         "DELETE FROM payloads WHERE tenant = :tenant AND redemption_id = :redemption_id AND kind = :kind",
-        [dict(row._mapping) for row in unneeded],
+        [row._asdict() for row in unneeded],
     )
     return len(unneeded)
 

@@ -37,7 +37,7 @@ async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncItera
         if letter.row.redemption_id is not None:
             redemptions.add(letter.row.redemption_id)
         state = LetterState(letter.row.state).name.lower()
-        yield "dead_letters", _readable(letter.row._mapping) | {"state": state}
+        yield "dead_letters", _readable(letter.row._asdict()) | {"state": state}
     async for told in _marks(snapshot, customer, redemptions):
         yield told
     async for row in snapshot.stream(
@@ -46,10 +46,10 @@ async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncItera
         customer=id,
         tenant=tenant,
     ):
-        yield "audit", dict(row._mapping)
+        yield "audit", row._asdict()
     async for each in filters_naming(snapshot, customer):
         names = ("created_at" if each.table == "jobs" else "at", "who", "reason")
-        yield each.table, {"filter": each.filter} | {name: each.row._mapping[name] for name in names}
+        yield each.table, {"filter": each.filter} | {name: each.row._asdict()[name] for name in names}
 
 
 async def _ledger(
@@ -64,7 +64,7 @@ async def _ledger(
             customer=customer[1],
             tenant=number,
         ):
-            yield table, _named(row._mapping)
+            yield table, _named(row._asdict())
     async for after, upto in stretches(snapshot, "facts"):
         for row in await snapshot.run(
             "SELECT * FROM facts WHERE redemption_id > :after AND redemption_id <= :upto "
@@ -75,7 +75,7 @@ async def _ledger(
             customer=customer[1],
         ):
             redemptions.add(row.redemption_id)
-            yield "facts", _named(row._mapping)
+            yield "facts", _named(row._asdict())
 
 
 async def _marks(
@@ -91,7 +91,7 @@ async def _marks(
         ):
             yield (
                 "effects",
-                dict(row._mapping)
+                row._asdict()
                 | {
                     "handler": snapshot.names.word(row.handler),
                     "kind": KINDS[row.kind],
@@ -103,7 +103,7 @@ async def _marks(
         customer=customer[1],
         tenant=number,
     ):
-        yield "notification_calls", _named(row._mapping)
+        yield "notification_calls", _named(row._asdict())
 
 
 def _named(row: Any) -> Told:

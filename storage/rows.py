@@ -33,6 +33,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def insert(self, table: str) -> str:
+        """The statement that inserts them, with `{rows}` for the rows."""
+        names = ", ".join(self.columns)
+        given = ", ".join(f"r.{name}" for name in self.columns)
+        return f"INSERT INTO {table} ({names}) SELECT {given} FROM {{rows}} WHERE true"
+
     def arrays(self) -> tuple[str, dict[str, Any]]:
         """For PostgreSQL: the FROM item that stands for `{rows}`, and its parameters."""
         columns = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.columns)

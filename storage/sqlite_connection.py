@@ -11,9 +11,11 @@ from contextlib import suppress
 from functools import partial
 from operator import pos
 from types import SimpleNamespace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import aiosqlite
+
+T = TypeVar("T")
 
 WITHOUT_ANSWER = ("BEGIN", "SAVEPOINT ", "RELEASE ")
 """Beginnings of statements that are sent with the next one, which tells if they failed."""
@@ -38,7 +40,7 @@ async def opened(path: str, prepared_statements: int) -> aiosqlite.Connection:
             path, isolation_level=None, cached_statements=prepared_statements, factory=_Connection
         )
 
-    connection = _AsyncConnection(connected, FETCHED_AT_ONCE)
+    connection = AsyncConnection(connected, FETCHED_AT_ONCE)
     connection._thread.daemon = (
         True  # as SQLAlchemy has it: a connection left open must not keep us from ending
     )
@@ -59,7 +61,7 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
-class _AsyncConnection(aiosqlite.Connection):
+class AsyncConnection(aiosqlite.Connection):
     _unsent: tuple[str, ...] = ()
     """Statements of WITHOUT_ANSWER."""
     _ended = False
@@ -68,7 +70,7 @@ class _AsyncConnection(aiosqlite.Connection):
     def cursor(self) -> "_Cursor":  # type: ignore[override]
         return _Cursor(self)
 
-    async def ask(self, question: Callable[..., "_Answer"], *arguments: Any) -> "_Answer":
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
         """In the thread that the connection belongs to."""
         unsent, self._unsent, self._ended = self._unsent, (), False
         if unsent:
@@ -77,6 +79,13 @@ class _AsyncConnection(aiosqlite.Connection):
 
     def put_off(self, sql: str) -> None:
         self._unsent += (sql,)
+
+    async def answer(self, sql: str, parameters: Any) -> "Told":
+        """One statement, or IN_ONE_TRIP, past SQLAlchemy's cursors."""
+        if sql.startswith(WITHOUT_ANSWER):
+            self.put_off(sql)
+            return Told(None, [])
+        return await self.ask(_told, sql, parameters)
 
     async def commit(self) -> None:
         await self._end(super().commit)
@@ -90,6 +99,12 @@ class _AsyncConnection(aiosqlite.Connection):
         if not self._ended:
             await end()
             self._ended = True
+
+
+class Told(NamedTuple):
+    columns: tuple[str, ...] | None
+    """None: a statement that returns no rows."""
+    rows: list[Any]
 
 
 class _Answer(NamedTuple):
@@ -106,7 +121,7 @@ _UNANSWERED = SimpleNamespace(description=None, rowcount=-1, lastrowid=None)
 class _Cursor(aiosqlite.Cursor):
     """Made with its first statement."""
 
-    def __init__(self, connection: _AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection, None)  # type: ignore[arg-type]
         self._connection = connection
         self._rows: list[Any] = []
@@ -155,14 +170,25 @@ class _Cursor(aiosqlite.Cursor):
 
 
 def _behind(
-    unsent: Iterable[str],
-    question: Callable[..., _Answer],
-    connection: sqlite3.Connection,
-    *arguments: Any,
-) -> _Answer:
+    unsent: Iterable[str], question: Callable[..., T], connection: sqlite3.Connection, *arguments: Any
+) -> T:
     for sql in unsent:
         connection.execute(sql)
     return question(connection, *arguments)
+
+
+def _told(connection: sqlite3.Connection, sql: str, parameters: Any) -> Told:
+    if isinstance(parameters, list):
+        execute_each(connection, sql, parameters)
+        return Told(None, [])
+    return told(connection.execute(sql, parameters))
+
+
+def told(cursor: sqlite3.Cursor) -> Told:
+    """All that there is."""
+    if cursor.description is None:
+        return Told(None, [])
+    return Told(tuple([column[0] for column in cursor.description]), cursor.fetchall())
 
 
 def _executed(connection: sqlite3.Connection, sql: str, parameters: Any) -> _Answer:

@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import astuple
-from sqlalchemy import Row
 
 from handlers.loyalty.entitlement import Member
 from handlers.loyalty.facts import Facts, Key, in_key_order, merge
 from storage.database import Transaction
 from storage.inserting import insert_absent
+from storage.row import Row
 from storage.rows import Rows
 
 FACTS = ", ".join(f"f.{field}" for field in Facts.__struct_fields__)
@@ -116,11 +116,11 @@ async def members_of_orders(transaction: Transaction, orders: Iterable[Key]) -> 
     return members
 
 
-def member_of(row: Row[Any]) -> Member:
+def member_of(row: Row) -> Member:
     return Member(_facts(row), bool(row.parent_reversed))
 
 
-def _facts(row: Row[Any]) -> Facts:
+def _facts(row: Row) -> Facts:
     return Facts(*(getattr(row, field) for field in Facts.__struct_fields__))
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Table
+from sqlalchemy import Table
 
 from events.event import RedemptionEvent
 from events.failures import Refused
@@ -13,6 +13,7 @@ from handlers.loyalty.handler import Loyalty
 from handlers.loyalty.policy import Policy
 from handlers.loyalty.reading import read
 from storage.database import Transaction
+from storage.row import Row
 from storage.rows import Rows
 from storage.schema import facts, names, orders
 
@@ -99,15 +100,15 @@ class Rehearsal:
             groups |= {(tenant, id_) for id_ in _possible_orders(told)}
         return redemptions, groups
 
-    async def _facts(self, by: str, keys: Iterable[Key]) -> Sequence[Row[Any]]:
+    async def _facts(self, by: str, keys: Iterable[Key]) -> Sequence[Row]:
         return await self._snapshot.run(
             f"SELECT f.* FROM {{rows}} CROSS JOIN facts f WHERE f.tenant = r.tenant AND {FACTS_BY[by]}",  # noqa: S608 - ours
             Rows(ID, sorted(keys)),
         )
 
-    async def _copy(self, table: Table, rows: Iterable[Row[Any]]) -> None:
+    async def _copy(self, table: Table, rows: Iterable[Row]) -> None:
         """What is there already stays: an earlier batch may have changed it."""
-        values = [dict(row._mapping) for row in rows]
+        values = [row._asdict() for row in rows]
         if values:
             await self._scratch.connection.execute(table.insert().prefix_with("OR IGNORE"), values)
 

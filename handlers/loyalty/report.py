@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
-from sqlalchemy import Row
 
 from events.event import Kind
 from handlers.loyalty.posting import ENTRY_KINDS, entry_key_prefix
 from storage.database import Transaction
+from storage.row import Row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = 2**62
@@ -136,7 +136,7 @@ async def mark_counts(transaction: Transaction) -> dict[str, int]:
     return {"done": rows[0].marks - rows[0].skipped, "skipped": rows[0].skipped}
 
 
-def _entry(tenant: str, row: Row[Any]) -> ReportedEntry:
+def _entry(tenant: str, row: Row) -> ReportedEntry:
     at = EPOCH + timedelta(milliseconds=row.at)
     return ReportedEntry(
         key=row.key,

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row
-
 from handlers.loyalty.posting import entry_key_prefix
 from storage.database import Transaction
+from storage.row import Row
 from storage.rows import Rows
 
 ORDER_OF = (
@@ -85,7 +84,7 @@ async def standings(transaction: Transaction, questions: Sequence[Question]) -> 
     return answers
 
 
-Found = Mapping[int, Row[Any]]
+Found = Mapping[int, Row]
 """Rows by the question's place."""
 
 

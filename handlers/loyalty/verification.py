@@ -1,10 +1,8 @@
 """Whether the books agree: facts with orders, orders with entries, entries with balances. Streamed."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row
 
 from handlers.loyalty.entitlement import entitlement
 from handlers.loyalty.fact_store import JOIN_PARENT, MEMBER, member_of
@@ -12,6 +10,7 @@ from handlers.loyalty.policy import Policy
 from handlers.loyalty.policy_history import policies_of
 from handlers.loyalty.posting import Posted, standing
 from storage.database import Transaction
+from storage.row import Row
 
 ORDERS_OF_FACTS = (
     f"SELECT f.tenant, f.order_key, {MEMBER}, o.customer_id AS posted_to, o.points AS posted, "  # noqa: S608 - ours
@@ -87,7 +86,7 @@ async def verify(transaction: Transaction, policy: Policy) -> AsyncIterator[Find
 async def _facts_against_orders(
     transaction: Transaction, policies: Sequence[Policy]
 ) -> AsyncIterator[Finding]:
-    order: list[Row[Any]] = []
+    order: list[Row] = []
     async for row in transaction.stream(ORDERS_OF_FACTS):
         if row.order_key != member_of(row).facts.order_key:
             yield _finding(
@@ -103,9 +102,7 @@ async def _facts_against_orders(
         yield finding
 
 
-def _check(
-    transaction: Transaction, rows: Sequence[Row[Any]], policies: Sequence[Policy]
-) -> Iterator[Finding]:
+def _check(transaction: Transaction, rows: Sequence[Row], policies: Sequence[Policy]) -> Iterator[Finding]:
     """Compare what the facts of one order entitle to with its row."""
     if not rows:
         return
@@ -137,5 +134,5 @@ def _told(stands: Posted) -> str:
     return f"{stands.points} points to {stands.customer_id} for {stands.redemption_id}{others}"
 
 
-def _finding(transaction: Transaction, row: Row[Any], subject: str, key: str, problem: str) -> Finding:
+def _finding(transaction: Transaction, row: Row, subject: str, key: str, problem: str) -> Finding:
     return Finding(transaction.names.word(row.tenant), subject, key, problem)

@@ -12,6 +12,7 @@ from events.failures import Refused, Unavailable
 from handlers.protocol import Attempt, Deferred, EffectHandler, Skipped, TransactionalHandler, Verdicts
 from handlers.testing.findings import Broken
 from storage.database import Transaction
+from storage.driver import Driver
 
 Run = Callable[[EffectHandler, Attempt], Any]
 Apply = Callable[[TransactionalHandler, Sequence[RedemptionEvent], Transaction], Any]
@@ -169,13 +170,15 @@ class LosesStatement:
     async def apply(
         self, handler: TransactionalHandler, events: Sequence[RedemptionEvent], transaction: Transaction
     ) -> Verdicts:
-        engine = transaction.connection.sync_engine if not self.reached else None
-        if engine is None:
+        if self.reached:
             return await handler.apply(events, transaction)
+        engine, driver = transaction.connection.sync_engine, transaction.driver
         sqlalchemy_event.listen(engine, "before_cursor_execute", self._count)
+        transaction.driver = cast(Driver, _Counted(driver, self._count))
         try:
             return await handler.apply(events, transaction)
         finally:
+            transaction.driver = driver
             sqlalchemy_event.remove(engine, "before_cursor_execute", self._count)
 
     def _count(self, *_: object) -> None:
@@ -183,3 +186,20 @@ class LosesStatement:
         if self._left == 0:
             self.reached = True
             raise Unavailable("testing", "the harness took the database away")
+
+
+class _Counted:
+    """A driver of whose statements each is told of before it is run."""
+
+    def __init__(self, driver: Driver, count: Callable[[], None]) -> None:
+        self._driver = driver
+        self._count = count
+
+    def __getattr__(self, name: str) -> Any:
+        run = getattr(self._driver, name)
+
+        async def counted(*values: Any) -> Any:
+            self._count()
+            return await run(*values)
+
+        return counted

@@ -78,7 +78,7 @@ class Filling:
         runtime = SystemRuntime()
         patience = Patience(Progress(runtime), runtime)
         handlers = Handlers((handler,)) if hasattr(handler, "apply") else Handlers((), (handler,))
-        drift = DriftWatch(WorkerMetrics(CollectorRegistry()))
+        drift = DriftWatch(WorkerMetrics(CollectorRegistry()), runtime)
         settler = Settler(
             database,
             handlers,

@@ -11,6 +11,7 @@ from broker.protocols import Record
 from consumer.drift import ALWAYS, AT_MOST, MOST_KINDS, DriftWatch
 from consumer.metrics import WorkerMetrics
 from events.failures import Malformed, Unavailable
+from events.runtime import SystemRuntime
 from storage.database import Transaction
 from storage.schema import State
 from tests.consumer.bench import Bench, a_success
@@ -106,8 +107,22 @@ async def test_a_batch_gets_so_many_close_looks(
     assert looks == (AT_MOST if drifting else ALWAYS)
 
 
+def test_small_batches_share_the_close_looks_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[object] = []
+    monkeypatch.setattr(consumer.drift, "drift_in", lambda *given: looks.append(given) or [])
+    runtime, now = SystemRuntime(), [1000.0]
+    monkeypatch.setattr(runtime, "monotonic", lambda: now[0])
+    watch = DriftWatch(WorkerMetrics(CollectorRegistry()), runtime)
+    for seconds, expected in ((0.0, ALWAYS), (0.5, ALWAYS * 3 // 2), (60.0, ALWAYS * 5 // 2)):
+        now[0] += seconds
+        for _ in range(ALWAYS * 2):
+            watch.begin()
+            watch.read([Record(TOPIC, 0, 0, 0, None, a_success("r_1"), ())], "group")
+        assert len(looks) == expected
+
+
 def test_a_body_that_is_almost_too_deep_is_understood_or_too_deep() -> None:
-    watch = DriftWatch(WorkerMetrics(CollectorRegistry()))
+    watch = DriftWatch(WorkerMetrics(CollectorRegistry()), SystemRuntime())
     reasons = set()
     for depth in range(50, 1100, 3):
         raw = changed()[:-1] + b', "wallet": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"

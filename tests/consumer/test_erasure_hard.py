@@ -57,7 +57,7 @@ class Dying(Database):
     """A database under a process that dies at its n-th transaction, before or after the commit."""
 
     def __init__(self, real: Database, left: int, after: bool) -> None:
-        super().__init__(real.engine)
+        super().__init__(real.engine, real.driver_of)
         self.left, self.after = left, after
 
     @asynccontextmanager

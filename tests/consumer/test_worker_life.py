@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from events.failures import Unavailable
+from events.failures import Misconfigured, Unavailable
 from storage.database import Database, Transaction
 from tests.consumer.bench import Bench, a_success, until
 from tests.consumer.scripted import TOPIC, ScriptedLog
@@ -276,6 +276,41 @@ async def test_the_next_batch_is_fetched_and_decoded_while_this_one_is_settled(
         held.go.set()
         await bench.until_idle()
     assert await bench.points() == 700
+
+
+TOP_UP_FAILS = [
+    None,
+    Unavailable("down", "the log is down"),
+    Misconfigured("offset_out_of_range", "the log is another"),
+    RuntimeError("a bug in the client"),
+]
+
+
+@pytest.mark.parametrize("error", TOP_UP_FAILS, ids=lambda error: type(error).__name__)
+async def test_a_small_batch_takes_along_what_came_while_it_waited(
+    flaky: FlakyDatabase, log: ScriptedLog, error: Exception | None
+) -> None:
+    bench = Bench(flaky, log)
+    held = bench.shop.verdicts["r_1"] = Held()
+    await log.append(TOPIC, a_success("r_1"), partition=0)
+    async with bench.running():
+        await held.entered.wait()
+        await log.append(TOPIC, a_success("r_2"), partition=0)
+        await until(lambda: not bench.worker._intake.idle)
+        for number in range(3, 6):
+            await log.append(TOPIC, a_success(f"r_{number}"), partition=number % 2)
+        if error is not None:
+            bench.consumer.fails["fetch"] = error
+        fetches = bench.consumer.calls.count("fetch")
+        held.go.set()
+        await until(lambda: bench.consumer.calls.count("fetch") > fetches + 1)
+        bench.consumer.fails.clear()
+        await bench.until_idle()
+    applied = [id for batch in bench.shop.batches for id in batch]
+    assert sorted(applied) == [f"r_{number}" for number in range(1, 6)]
+    if error is None:
+        assert len(bench.shop.batches) == 2
+    assert await bench.points() == 500
 
 
 @pytest.mark.parametrize("method", ["fetch", "committed", "bounds"])

@@ -52,7 +52,7 @@ class FlakyDatabase(Database):
     """The same database with the outages that a test asks for."""
 
     def __init__(self, real: Database) -> None:
-        super().__init__(real.engine)
+        super().__init__(real.engine, real.driver_of)
         self.down = False
         self.lost_answers = 0
         """So many transactions commit, and nobody hears of it."""

@@ -1,18 +1,16 @@
 """The product's Database and Transaction over a simulated store: without SQLAlchemy, driver and thread."""
 
 import sqlite3
-from collections import namedtuple
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache, partial
-from itertools import count
 from types import SimpleNamespace
-from typing import Any
-
-from sqlalchemy.exc import DBAPIError
+from typing import Any, cast
 
 from storage.database import Database
-from storage.errors import failure_of
+from storage.errors import fault_of
+from storage.row import Row, row_maker
+from storage.sqlite_connection import Told
+from storage.sqlite_driver import SqliteDriver
 from tests.simulation.store import Session, Store
 
 SQLITE = SimpleNamespace(name="sqlite")
@@ -26,40 +24,20 @@ class InlineConnection:
     def __init__(self, store: Store, session: Session) -> None:
         self._store = store
         self._session = session
-        self._savepoints = count()
 
-    async def execute(self, statement: Any, parameters: Any) -> "Answer":
-        return await self.exec_driver_sql(statement.text, parameters)
+    async def answer(self, sql: str, parameters: Any) -> Told:
+        """As the driver's connection answers."""
+        return await self._store.execute(self._session, sql, parameters)
 
     async def exec_driver_sql(self, sql: str, parameters: Any = ()) -> "Answer":
         try:
-            columns, rows = await self._store.execute(self._session, sql, parameters)
+            return Answer(await self.answer(sql, parameters))
         except sqlite3.Error as error:
-            # As SQLAlchemy and storage.errors.name_failures do for each statement.
-            raise failure_of(error) or DBAPIError.instance(sql, None, error, sqlite3.Error) from error
-        return Answer(columns, rows)
+            raise fault_of(error, sql) from error
 
     @asynccontextmanager
-    async def stream(self, statement: Any, parameters: Any) -> AsyncIterator[AsyncIterator[Any]]:
-        answer = await self.execute(statement, parameters)
-
-        async def rows() -> AsyncIterator[Any]:
-            for row in answer.all():
-                yield row
-
-        yield rows()
-
-    @asynccontextmanager
-    async def begin_nested(self) -> AsyncIterator[None]:
-        name = f"s{next(self._savepoints)}"
-        await self.exec_driver_sql(f"SAVEPOINT {name}")
-        try:
-            yield
-        except BaseException:
-            if not self._session.broken:
-                await self.exec_driver_sql(f"ROLLBACK TO {name}")
-            raise
-        await self.exec_driver_sql(f"RELEASE {name}")
+    async def stream(self, statement: Any, parameters: Any) -> AsyncIterator["Answer"]:
+        yield await self.exec_driver_sql(statement.text, parameters)
 
     async def execution_options(self, **_: Any) -> None:
         """Which BEGIN it is makes no difference where one transaction runs at a time."""
@@ -87,31 +65,20 @@ class Begun:
 
 
 class Answer:
-    """A statement's rows."""
+    """A statement's rows, as SQLAlchemy gives them."""
 
-    __slots__ = ("_columns", "_rows", "returns_rows")
+    def __init__(self, told: Told) -> None:
+        self._told = told
 
-    def __init__(self, columns: Any, rows: list[Any]) -> None:
-        """`columns`: as the driver describes them; None for a statement that returns no rows."""
-        self.returns_rows = columns is not None
-        self._columns = columns
-        self._rows = rows
+    def keys(self) -> tuple[str, ...]:
+        return self._told.columns or ()
 
-    def all(self) -> list[Any]:
-        return list(map(maker_of(self._columns), self._rows)) if self._rows else []
+    def all(self) -> list[Row]:
+        return list(map(row_maker(self.keys()), self._told.rows))
 
-
-@cache
-def maker_of(columns: Any) -> Callable[[tuple[Any, ...]], Any]:
-    """What makes a tuple a statement's row, which can do what SQLAlchemy's can."""
-    names = tuple(column[0] for column in columns)
-
-    class Row(namedtuple("Columns", names, rename=True)):  # type: ignore[misc]
-        @property
-        def _mapping(self) -> dict[str, Any]:
-            return dict(zip(names, self, strict=True))
-
-    return partial(tuple.__new__, Row)
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for row in self._told.rows:
+            yield row
 
 
 class InlineEngine:
@@ -146,4 +113,4 @@ class Connected:
 def inline_database(store: Store) -> Database:
     """One machine's way to the store."""
     engine: Any = InlineEngine(store)
-    return Database(engine)
+    return Database(engine, lambda connection: SqliteDriver(cast(Any, connection).answer))

@@ -12,11 +12,10 @@ from consumer.item import Item
 from consumer.settler import Settler
 from consumer.worker import Worker
 from events.failures import Unavailable
-from storage.database import Database
+from storage.database import Database, Transaction
 from storage.effects import insert_effects, revive_effects
 from storage.positions import store_positions
 from storage.schema import State
-from tests.simulation.database import InlineConnection
 from tests.simulation.mutation import mutation, rewritten
 
 
@@ -130,7 +129,7 @@ def what_a_handler_did_before_it_raised_stays() -> Iterator[None]:
     async def nested(self: Any) -> Any:
         yield
 
-    with patch.object(InlineConnection, "begin_nested", nested):
+    with patch.object(Transaction, "savepoint", nested):
         yield
 
 

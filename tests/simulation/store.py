@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from storage.sqlite_driver import execute_each
+from storage.sqlite_connection import Told, execute_each, told
 from tests.simulation.loop import CURRENT, Machine, pause
 
 BUSY_SECONDS = 4.0
@@ -60,8 +60,7 @@ class Store:
         self._open = session
         self.connection.execute("BEGIN IMMEDIATE")
 
-    async def execute(self, session: Session, sql: str, parameters: Any) -> tuple[Any, list[Any]]:
-        """Returns the columns' description and the rows."""
+    async def execute(self, session: Session, sql: str, parameters: Any) -> Told:
         await pause(self._chance, SLOW_SECONDS, SLOW_SHARE)
         self._reach(session)
         ills = self.ills
@@ -69,10 +68,9 @@ class Store:
             self._perhaps(session, ills.statement, "statement failed")
         if isinstance(parameters, list):
             execute_each(self.connection, sql, parameters)
-            answer: tuple[Any, list[Any]] = (None, [])
+            answer = Told(None, [])
         else:
-            cursor = self.connection.execute(sql, parameters)
-            answer = (cursor.description, cursor.fetchall() if cursor.description else [])
+            answer = told(self.connection.execute(sql, parameters))
         if ills.lost_statement:
             self._perhaps(session, ills.lost_statement, "statement's answer lost")
         return answer

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
-
 from storage.database import Database
 from storage.effects import Mark, delete_effects, dependencies_of, insert_effects, revive_effects, set_effects
 from storage.leases import (
@@ -18,6 +16,7 @@ from storage.leases import (
     take_over,
 )
 from storage.payloads import drop_settled_payloads, load_payloads
+from storage.row import Row
 from storage.rows import Rows
 from storage.schema import State
 from tests.services.databases import scalar
@@ -165,7 +164,7 @@ async def test_sqlite_searches_by_whole_keys(sqlite: Database) -> None:
         run = transaction.run
         plans: list[str] = []
 
-        async def explained(sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row[Any]]:
+        async def explained(sql: str, rows: Rows | None = None, **parameters: Any) -> Sequence[Row]:
             found = await run("EXPLAIN QUERY PLAN " + sql, rows, **parameters)
             plans.extend(row.detail for row in found)
             return []

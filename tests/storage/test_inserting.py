@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from events.failures import Misconfigured, Unavailable
 from storage.database import Database, Transaction
 from storage.errors import failure_of
-from storage.inserting import insert_absent, insert_new
+from storage.inserting import FEW, insert_absent, insert_new
 from storage.rows import Rows
 from tests.consumer.bench import until
 from tests.services.databases import scalar
@@ -27,7 +27,11 @@ async def insert(database: Database, *ids: str) -> set[tuple[Any, ...]]:
         return await insert_absent(transaction, "sales", sales(*ids), 1)
 
 
-async def test_what_was_there_is_told_and_the_rest_is_stored(database: Database) -> None:
+@pytest.mark.parametrize("few", [1, FEW], ids=["tried", "asked"])
+async def test_what_was_there_is_told_and_the_rest_is_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("storage.inserting.FEW", few)
     assert await insert(database, "r_1", "r_2") == set()
     assert await insert(database, "r_2", "r_3") == {("r_2",)}  # having tried in vain
     assert await insert(database, "r_3", "r_4") == {("r_3",)}  # having looked first
@@ -37,7 +41,10 @@ async def test_what_was_there_is_told_and_the_rest_is_stored(database: Database)
     assert await scalar(database, "SELECT count(*) FROM sales") == 8
 
 
-async def test_an_attempt_in_vain_leaves_what_the_transaction_did_before(database: Database) -> None:
+async def test_an_attempt_in_vain_leaves_what_the_transaction_did_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.inserting.FEW", 1)
     await insert(database, "r_2")
     async with database.transaction() as transaction:
         await transaction.run("INSERT INTO sales (id) VALUES ('r_0')")
@@ -103,8 +110,9 @@ async def _end_session(postgres: Database, transaction: Transaction) -> None:
 
 
 async def test_a_connection_lost_before_a_copy_is_an_outage_and_the_next_one_works(
-    postgres: Database,
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("storage.inserting.FEW", 1)
     with pytest.raises(Unavailable):
         async with postgres.transaction() as transaction:
             await _end_session(postgres, transaction)

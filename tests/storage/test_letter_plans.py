@@ -1,14 +1,12 @@
 """Questions about letters and jobs go through an index; a list of any length is never sorted."""
 
-from typing import Any
-
 import pytest
-from sqlalchemy import event
 
 from storage.database import Database
 from storage.jobs import claim_job, job_runs, next_items
 from storage.letter_queries import LetterFilter, find_letters
 from storage.schema import LetterState
+from tests.services.statements import plan_of, statements_of
 
 FILTERS = [
     LetterFilter(),
@@ -54,23 +52,14 @@ async def test_few_letters_are_looked_up(sqlite: Database, wanted: LetterFilter)
 
 
 async def test_a_worker_that_looks_for_a_job_reads_no_job_that_has_ended(sqlite: Database) -> None:
-    statements: dict[str, Any] = {}
-
-    @event.listens_for(sqlite.engine.sync_engine, "before_cursor_execute")
-    def remember(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        if "jobs" in statement or "job_items" in statement:
-            statements[statement] = parameters
-
+    asked = statements_of(sqlite)
     async with sqlite.transaction() as transaction:
         await claim_job(transaction, "me", 30)
         await job_runs(transaction)
         await next_items(transaction, "job", 10)
         found = [row async for row in find_letters(transaction, LetterFilter())]
-    assert found == [] and len(statements) == 3
-    lines = []
-    async with sqlite.transaction() as transaction:
-        for statement, parameters in list(statements.items()):
-            rows = await transaction.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            lines += [row.detail for row in rows]
+    of_jobs = {sql: given for sql, given in asked.items() if "jobs" in sql or "job_items" in sql}
+    assert found == [] and len(of_jobs) == 3
+    lines = [line for sql, given in of_jobs.items() for line in await plan_of(sqlite, sql, given)]
     scans = {line for line in lines if line.startswith("SCAN") and "jobs_not_ended" not in line}
     assert scans == {"SCAN CONSTANT ROW"}

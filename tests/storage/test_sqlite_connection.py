@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from events.failures import DatabaseUnavailable
-from storage import sqlite_driver
+from storage import sqlite_connection
 from storage.database import Database
 from storage.rows import Rows
 
@@ -66,7 +66,7 @@ async def test_a_statement_for_each_row_is_run(sqlite: Database) -> None:
 
 @pytest.mark.parametrize("most", [0, 1, 6, 7, 8, 14, 50])
 async def test_long_answers_are_whole(sqlite: Database, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(sqlite_driver, "FETCHED_AT_ONCE", 7)
+    monkeypatch.setattr(sqlite_connection, "FETCHED_AT_ONCE", 7)
     async with sqlite.snapshot() as snapshot:
         expected = [*range(1, most + 1)] or [1]
         assert [row.id for row in await snapshot.run(COUNT, most=most)] == expected
@@ -75,7 +75,7 @@ async def test_long_answers_are_whole(sqlite: Database, monkeypatch: pytest.Monk
 
 async def test_a_stream_holds_few_rows(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     held = 0
-    fetched = sqlite_driver._fetched
+    fetched = sqlite_connection._fetched
 
     def watched(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Any:
         nonlocal held
@@ -83,10 +83,10 @@ async def test_a_stream_holds_few_rows(sqlite: Database, monkeypatch: pytest.Mon
         held = max(held, len(answer.rows))
         return answer
 
-    monkeypatch.setattr(sqlite_driver, "_fetched", watched)
+    monkeypatch.setattr(sqlite_connection, "_fetched", watched)
     async with sqlite.snapshot() as snapshot:
         total = [row.id async for row in snapshot.stream(COUNT, most=60_000)]
-    assert (len(total), held) == (60_000, sqlite_driver.FETCHED_AT_ONCE)
+    assert (len(total), held) == (60_000, sqlite_connection.FETCHED_AT_ONCE)
 
 
 async def test_a_stream_left_early_holds_no_lock(sqlite: Database) -> None:
