@@ -26,7 +26,7 @@ from bench.effects import (
 from bench.events import Events, preload
 from bench.growth import CLAIMING, FRESH, OF_THE_RAW_LOOP, STORE, THROUGHPUT, claims_at, growth_at
 from bench.holding import BACKLOG, STEADY, backlog_of, steady
-from bench.ingress import KNOCKS, cell_of, knock_at
+from bench.ingress import KNOCKS, cell_of, knock_at, warm_up
 from bench.knocking import requests
 from bench.latency import LATENCY, SHARES, STORES, latency_at
 from bench.measuring import Limits, measure
@@ -73,6 +73,7 @@ async def run_ingress(file: ResultsFile, rounds: int, seconds: float, only: Sequ
     posts = requests(Events(5_000, 1_000))
     plays = [(door, load) for load in KNOCKS for door in DOORS]
     with services() as served:
+        await warm_up(served, posts)
         for number in range(1, rounds + 1):
             for door, load in plays:
                 name = cell_of(door, load)
@@ -92,6 +93,7 @@ async def run_ingress(file: ResultsFile, rounds: int, seconds: float, only: Sequ
 async def run_climb(file: ResultsFile, rounds: int, seconds: float) -> None:
     posts = requests(Events(5_000, 1_000))
     with services() as served:
+        await warm_up(served, posts)
         for number in range(1, rounds + 1):
             for door in (door for door in DOORS if door.name != WITHOUT_APPEND):
                 row = climb(door, number, posts, served, seconds)
@@ -120,6 +122,7 @@ async def run_effects(file: ResultsFile) -> None:
 
 async def run_latency(file: ResultsFile, seconds: float) -> None:
     with services() as served:
+        await warm_up(served, requests(Events(5_000, 1_000)))
         for store in STORES:
             for share in SHARES:
                 name, row = f"latency, {store}, {share:.0%}", latency_at(store, share, served, seconds)

@@ -3,12 +3,12 @@ is busy with the batch before."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from operator import is_
 from typing import NamedTuple
 
 from consumer.item import Item, payload_of
 from events.event import RedemptionEvent
 from events.runtime import Runtime
+from handlers.ahead import Ahead
 from handlers.protocol import EffectHandler, TransactionalHandler
 from storage.bundles import RecordKey, bundles_of, pack
 from storage.effects import Mark
@@ -41,17 +41,6 @@ class Asked(NamedTuple):
     """The records of all of them, each event once."""
 
 
-class _Ahead(NamedTuple):
-    """What is asked for of these very items, by these names: a restored database may have others."""
-
-    items: Sequence[Item]
-    names: Names
-    asked: Asked
-
-    def fits(self, items: Sequence[Item], names: Names) -> bool:
-        return len(items) == len(self.items) and all(map(is_, items, self.items)) and names.agree(self.names)
-
-
 class Asking:
     """Owns what was worked out for the next batch, and perhaps for the one in hand."""
 
@@ -59,15 +48,13 @@ class Asking:
         """`runtime`: packs ahead; None: nothing is ever worked out ahead."""
         self._handlers = handlers
         self._runtime = runtime
-        self._names: Names | None = None
-        """As the last batch had them."""
-        self._ahead: list[_Ahead] = []
+        self._ahead: Ahead[Asked] = Ahead()
 
     async def prepare(self, items: Sequence[Item]) -> None:
         """Work out ahead what items of a batch to come ask for."""
-        names, runtime = self._names, self._runtime
         words = {handler.name for handler in self._handlers} | {item.tenant for item in items}
-        if not self._handlers or names is None or runtime is None or names.missing(words):
+        names, runtime = self._ahead.names(words), self._runtime
+        if not self._handlers or names is None or runtime is None:
             return
         asked = _asked_by(self._handlers, items, names)
         parcels = []
@@ -75,14 +62,11 @@ class Asking:
             # A pause, as the database may have answered meanwhile; and the compressor lets the loop go on.
             packed = await runtime.in_thread(partial(parcel.of, parcel.records))
             parcels.append(parcel._replace(packed=packed))
-        self._ahead = [*self._ahead[-1:], _Ahead(items, names, asked._replace(parcels=parcels))]
+        self._ahead.keep(items, names, asked._replace(parcels=parcels))
 
     def asked(self, items: Sequence[Item], names: Names) -> Asked:
         """What the items of a batch ask for; the names must know tenants and handlers."""
-        self._names = names
-        fit = next((ahead for ahead in self._ahead if ahead.fits(items, names)), None)
-        self._ahead = [ahead for ahead in self._ahead if ahead is not fit]
-        return fit.asked if fit else _asked_by(self._handlers, items, names)
+        return self._ahead.take(items, names) or _asked_by(self._handlers, items, names)
 
 
 def addressed(handler: TransactionalHandler | EffectHandler, items: Sequence[Item]) -> list[int]:

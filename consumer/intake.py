@@ -96,6 +96,8 @@ class Intake:
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
         self._wanted = asyncio.Event()
         """Another batch, now that the database works on the last one."""
+        self._fetching = asyncio.Lock()
+        """Held while records are taken from the log, and until their batch waits."""
         self._halted: set[int] = set()
         """Held partitions that could not be placed."""
         self._look_again = False
@@ -127,15 +129,16 @@ class Intake:
         """Fetch until `stop`; then `next` gives None after what is there."""
         while not stop.is_set():
             await self._wanted.wait()
-            try:
-                fetched = await self._patience.outlast("intake", self._fetch, stop)
-            except GivenUp:
-                break
+            async with self._fetching:
+                try:
+                    fetched = await self._patience.outlast("intake", self._fetch, stop)
+                except GivenUp:
+                    break
+                if fetched and fetched.items:
+                    self._wanted.clear()
+                    await self._queue.put(fetched)
             if fetched is None:
                 await set_within(stop, STANDING_SECONDS)
-            elif fetched.items:
-                self._wanted.clear()
-                await self._queue.put(fetched)
         await self._queue.put(None)
 
     async def next(self) -> Fetched | None:
@@ -192,19 +195,22 @@ class Intake:
     async def _topped_up(self, fetched: Fetched) -> Fetched:
         """With what came while it waited, which would else wait for all of it as well.
 
-        Nobody else fetches before the next `go_on`. What goes wrong here meets the next fetch as well, where
-        it is waited out.
+        What goes wrong here meets the next fetch as well, where it is waited out.
         """
-        if fetched.life != self._places.life or not self._room.next:
+        # While a batch behind this one is being fetched, or waits, what comes is behind that one.
+        if self._fetching.locked() or fetched.life != self._places.life or not self._room.next:
             return fetched
         more: list[Item] = []
-        try:
-            epoch, _ = await self._take(more, 0.0)
-        except Unavailable:
-            return fetched  # nothing was taken
-        except Exception:
-            self._places.lose()
-            return fetched
+        async with self._fetching:
+            try:
+                epoch, _ = await self._take(more, 0.0)
+            except Unavailable:
+                return fetched  # nothing was taken
+            except BaseException as error:
+                self._places.lose()  # whatever was taken, and this batch, is fetched again
+                if not isinstance(error, Exception):
+                    raise
+                return fetched
         if not more:
             return fetched
         added = Fetched(epoch, fetched.life, more, _next_offsets(more))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from events.event import Kind, RedemptionEvent
+from handlers.ahead import Ahead
 from handlers.loyalty.fact_store import Learned, learn
 from handlers.loyalty.facts import Key
 from handlers.loyalty.oddities import oddities
@@ -27,17 +28,12 @@ class Loyalty:
 
     def __init__(self, policy: Policy = STANDARD) -> None:
         self.policy = policy
-        self._names: Names | None = None
-        """As the last batch had them."""
-        self._plans: list[Plan] = []
-        """Made for the next batch, and perhaps for the one in hand."""
+        self._ahead: Ahead[Plan] = Ahead()
 
     async def prepare(self, events: Sequence[RedemptionEvent]) -> None:
         """Compute ahead what can be said of the events of a batch to come."""
-        names = self._names
-        if names is not None and not names.missing({event.tenant for event in events}):
-            plan = await plan_of(events, names, self.policy)
-            self._plans = [*self._plans[-1:], plan]
+        if names := self._ahead.names({event.tenant for event in events}):
+            self._ahead.keep(events, names, await plan_of(events, names, self.policy))
 
     async def apply(self, events: Sequence[RedemptionEvent], transaction: Transaction) -> Verdicts:
         """Returns the events refused, and the successes of orders found to be anonymous.
@@ -45,7 +41,7 @@ class Loyalty:
         A duplicate that tells nothing new writes nothing and counts as done.
         """
         await transaction.learn({event.tenant for event in events})
-        plan = self._prepared(events, transaction.names)
+        plan = self._ahead.take(events, transaction.names)
         plan = plan or await plan_of(events, transaction.names, self.policy)
         learned = await learn(transaction, plan.told)
         settled = await settle_orders(transaction, learned, self.policy, plan.foreseen)
@@ -61,13 +57,6 @@ class Loyalty:
             and event.kind is Kind.SUCCEEDED
             and _key(event, transaction) in anonymous
         }
-
-    def _prepared(self, events: Sequence[RedemptionEvent], names: Names) -> Plan | None:
-        """Takes the plan made for these events: nothing holds on to them after."""
-        self._names = names
-        fit = next((plan for plan in self._plans if plan.fits(events, names)), None)
-        self._plans = [plan for plan in self._plans if plan is not fit]
-        return fit
 
 
 def _anonymous(learned: Learned, settled: Settled) -> set[Key]:

@@ -3,7 +3,6 @@ computed while that one is busy with the batch before."""
 
 import asyncio
 from collections.abc import Sequence
-from operator import is_
 from typing import NamedTuple
 
 from events.event import RedemptionEvent
@@ -20,19 +19,10 @@ AT_A_STRETCH = 50
 
 
 class Plan(NamedTuple):
-    events: Sequence[RedemptionEvent]
-    names: Names
-    """As they were when it was made: a restored database may have others."""
     told: Told
     refused: dict[int, Refused]
     """The events that cannot be used, by index."""
     foreseen: Foreseen
-
-    def fits(self, events: Sequence[RedemptionEvent], names: Names) -> bool:
-        """Whether it is of these very events, and still as it would be made now."""
-        return (
-            len(events) == len(self.events) and all(map(is_, events, self.events)) and names.agree(self.names)
-        )
 
 
 async def plan_of(events: Sequence[RedemptionEvent], names: Names, policy: Policy) -> Plan:
@@ -50,4 +40,4 @@ async def plan_of(events: Sequence[RedemptionEvent], names: Names, policy: Polic
         key = names.id(event.tenant), event.redemption_id
         told[key] = merge(told[key], facts) if key in told else facts
     all_told = with_parents(told)
-    return Plan(events, names, all_told, refused, await foresee(all_told.facts, names, policy))
+    return Plan(all_told, refused, await foresee(all_told.facts, names, policy))

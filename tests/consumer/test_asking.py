@@ -138,8 +138,9 @@ async def packings(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[bool]]
 
 
 async def test_a_worker_packs_the_next_batch_while_this_one_is_stored(
-    flaky: FlakyDatabase, log: ScriptedLog, packings: list[bool]
+    flaky: FlakyDatabase, log: ScriptedLog, packings: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("consumer.intake.SMALL", 0)
     bench, go, begun = Bench(flaky, log), asyncio.Event(), asyncio.Event()
 
     async def held(_: object) -> None:

@@ -32,7 +32,8 @@ def shop() -> FarSighted:
 
 
 @pytest.fixture
-def bench(flaky: FlakyDatabase, log: ScriptedLog, shop: FarSighted) -> Bench:
+def bench(flaky: FlakyDatabase, log: ScriptedLog, shop: FarSighted, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr("consumer.intake.SMALL", 0)
     return Bench(flaky, log, shop=shop)
 
 

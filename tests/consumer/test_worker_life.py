@@ -313,6 +313,53 @@ async def test_a_small_batch_takes_along_what_came_while_it_waited(
     assert await bench.points() == 500
 
 
+async def test_nothing_overtakes_the_batch_behind(flaky: FlakyDatabase, log: ScriptedLog) -> None:
+    bench = Bench(flaky, log)
+    held = bench.shop.verdicts["r_1"] = Held()
+    await log.append(TOPIC, a_success("r_1"), partition=0)
+    async with bench.running():
+        await held.entered.wait()
+        await log.append(TOPIC, a_success("r_2"), partition=0)
+        await until(lambda: not bench.worker._intake.idle)
+        fetches = bench.consumer.calls.count("fetch")
+        bench.worker._intake.go_on()  # as each new try at the batch in hand does
+        await log.append(TOPIC, a_success("r_3"), partition=0)
+        await until(lambda: bench.consumer.calls.count("fetch") > fetches)
+        await log.append(TOPIC, a_success("r_4"), partition=0)
+        held.go.set()
+        await bench.until_idle()
+        await until(lambda: log.committed.get(0) == 4)
+    assert [id for batch in bench.shop.batches for id in batch] == [f"r_{number}" for number in range(1, 5)]
+
+
+async def test_a_batch_that_is_cut_off_while_it_takes_more_along_is_fetched_again(
+    flaky: FlakyDatabase, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(flaky, log)
+    await log.append(TOPIC, a_success("r_1"), partition=0)
+    intake, real = bench.worker._intake, bench.worker._intake._take
+    reached, stop = asyncio.Event(), asyncio.Event()
+
+    async def take(items: Any, timeout: float) -> Any:  # noqa: ASYNC109
+        if asyncio.current_task() is cut_off:
+            reached.set()
+            await asyncio.Event().wait()
+        return await real(items, timeout)
+
+    monkeypatch.setattr(intake, "_take", take)
+    await bench.worker.join()
+    fetching = asyncio.create_task(intake.fetch_until(stop))
+    cut_off = asyncio.create_task(intake.next())
+    await reached.wait()
+    cut_off.cancel()
+    await asyncio.wait([cut_off])
+    again = await intake.next()
+    assert again is not None and [item.record.offset for item in again.items] == [0]
+    stop.set()
+    intake.go_on()
+    await fetching
+
+
 @pytest.mark.parametrize("method", ["fetch", "committed", "bounds"])
 @pytest.mark.parametrize(
     "error", [Unavailable("down", "the log is down"), RuntimeError("a bug in the client")]
