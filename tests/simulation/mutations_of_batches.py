@@ -1,5 +1,6 @@
 """Mutations of the way from a record to its outcome: offsets, positions, marks, letters, replays."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from consumer.batch import Batch, bury
+from consumer.intake import Intake
 from consumer.item import Item
 from consumer.settler import Settler
 from consumer.worker import Worker
@@ -48,6 +50,26 @@ def the_offset_of_what_was_fetched_is_committed() -> Iterator[None]:
 def positions_may_move_back() -> Iterator[None]:
     words = {"WHERE positions.next_offset < excluded.next_offset": ""}
     with patch("consumer.batch.store_positions", rewritten(store_positions, words)):
+        yield
+
+
+@mutation
+def a_batch_takes_along_what_comes_behind_the_next() -> Iterator[None]:
+    class Open(asyncio.Lock):
+        """That nobody minds."""
+
+        async def acquire(self) -> Any:
+            return True
+
+        def release(self) -> None: ...
+
+    real = Intake.__init__
+
+    def made(self: Any, *values: Any, **named: Any) -> None:
+        real(self, *values, **named)
+        self._fetching = Open()
+
+    with patch.object(Intake, "__init__", made):
         yield
 
 

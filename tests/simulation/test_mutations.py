@@ -14,6 +14,7 @@ from tests.simulation.weather import (
     governed,
     restless,
     some_weather,
+    stammering,
     unfortunate,
 )
 
@@ -27,6 +28,8 @@ RARE = {
     "an_older_database_is_not_noticed": antiquated,
     # A batch has to outlive its assignment.
     "positions_may_move_back": restless,
+    # A try has to fail while a batch waits, and the worker to die right behind the next one.
+    "a_batch_takes_along_what_comes_behind_the_next": stammering,
     # An operator has to be at work.
     "a_paused_handler_goes_on": governed,
     "records_that_are_needed_are_pruned": governed,
@@ -47,7 +50,7 @@ def test_a_broken_product_is_caught(mutation: str) -> None:
     assert not caught.startswith(LOGGED)
 
 
-@pytest.mark.parametrize("weather", [antiquated, estranged, governed, unfortunate])
+@pytest.mark.parametrize("weather", [antiquated, estranged, governed, stammering, unfortunate])
 def test_the_product_itself_passes_where_its_mutations_are_caught(
     weather: Callable[[Random], Weather],
 ) -> None:

@@ -79,6 +79,11 @@ def restless(chance: Random) -> Weather:
     return Weather(_timed(chance, faults), Ills(commit=0.05, lost_commit=0.3), BrokerIlls(), 0.0, 0.0)
 
 
+def stammering(chance: Random) -> Weather:
+    """Batches are tried again and again, and workers are killed between any two."""
+    return Weather(_timed(chance, [killed] * 6), Ills(commit=0.4, statement=0.02), BrokerIlls(), 0.0, 0.0)
+
+
 def governed(chance: Random) -> Weather:
     """An operator is at work."""
     faults: list[Fault] = [paused, pruned, killed, paused, pruned]
