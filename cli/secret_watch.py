@@ -48,6 +48,7 @@ async def _watch(secrets: LiveSecrets, metrics: IngressMetrics, runtime: Runtime
         if isinstance(change, Refused):
             log.error("webhook_secrets_refused", reason=change.why, in_force="those before")
         else:
+            secrets.take(change)
             metrics.follow(change)
             log.info(
                 "webhook_secrets_changed", tenants={tenant: len(each) for tenant, each in change.items()}

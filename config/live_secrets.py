@@ -20,7 +20,7 @@ class Refused(NamedTuple):
 
 
 class LiveSecrets:
-    """Changes only in `look`, and only to secrets that a start would accept.
+    """Changes only to secrets that a start would accept.
 
     Whoever rewrites a file in place empties it first, and a look may fall in between: a change is believed
     when two looks in a row find the same.
@@ -37,14 +37,17 @@ class LiveSecrets:
         return self._file is not None
 
     def look(self) -> Secrets | Refused | None:
-        """Read the file. Returns what it holds when that has changed; None: nothing new. Blocks."""
+        """Read the file. Returns what it holds, to be taken, when that has changed; else None. Blocks."""
         before, self._seen = self._seen, self._found()
         if self._seen == self._believed or self._seen != before:
             return None
         self._believed = self._seen
-        if not isinstance(self._believed, Refused):
-            self.current = self._believed
         return self._believed
+
+    def take(self, change: Secrets) -> None:
+        """These are in force from now on. Not `look` does it, in its thread: whoever counts deliveries by secret
+        must see them change between two of them."""
+        self.current = change
 
     def _found(self) -> Secrets | Refused:
         if self._file is None:

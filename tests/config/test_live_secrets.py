@@ -23,9 +23,14 @@ def live(file: Path) -> LiveSecrets:
 
 
 def looked(live: LiveSecrets) -> object:
-    """What comes of a change that stays: the second look believes it."""
+    """What comes of a change that stays: the second look believes it, and then it is taken."""
+    before = live.current
     assert live.look() is None
-    return live.look()
+    change = live.look()
+    assert live.current == before
+    if change is not None and not isinstance(change, Refused):
+        live.take(change)
+    return change
 
 
 def test_old_and_new_stand_in_the_file_together_and_then_the_new_one_alone(
