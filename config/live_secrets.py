@@ -45,8 +45,8 @@ class LiveSecrets:
         return self._believed
 
     def take(self, change: Secrets) -> None:
-        """These are in force from now on. Not `look` does it, in its thread: whoever counts deliveries by secret
-        must see them change between two of them."""
+        """These are in force from now on. `look` leaves that to us, as it runs in a thread: whoever counts
+        deliveries by secret must see them change between two of them."""
         self.current = change
 
     def _found(self) -> Secrets | Refused:
