@@ -99,6 +99,7 @@ bench: $(DEV)
 	$(BIN)/python -m bench ingress
 	$(BIN)/python -m bench latency
 	$(BIN)/python -m bench growth
+	$(BIN)/python -m bench memory
 	$(BIN)/python -m bench report
 
 # Two minutes: ours beside the raw loop; fails when it became slower than bench/results/quick.json says.

@@ -17,13 +17,14 @@ from bench.plot import svg
 from bench.report import markdown
 from bench.results import DIRECTORY, ResultsFile
 from bench.runs import (
-    Growth,
+    Held,
     chosen,
     run_climb,
     run_effects,
     run_growth,
     run_ingress,
     run_latency,
+    run_memory,
     run_workers,
 )
 
@@ -91,6 +92,17 @@ def growth(
     pending: Annotated[
         list[int] | None, typer.Option(help="Effects that wait while others are claimed, the same way.")
     ] = None,
+    rounds: Rounds = 3,
+    seconds: Seconds = 20.0,
+    into: Into = None,
+) -> None:
+    """The worker on PostgreSQL beside 0, 1, 5 and 10 million redemptions."""
+    stored, waiting = redemptions or REDEMPTIONS, pending or PENDING
+    asyncio.run(run_growth(_file(into), stored, waiting, rounds, seconds))
+
+
+@app.command()
+def memory(
     backlog: Annotated[
         int, typer.Option(help="Effects that wait in a store while memory is watched; 0: none.")
     ] = 1_000_000,
@@ -98,13 +110,11 @@ def growth(
         float, typer.Option(help="Of a steady play, in which memory is watched; 0: none.")
     ] = 10.0,
     rate: Annotated[int, typer.Option(help="Events a second in it.")] = 1_000,
-    rounds: Rounds = 3,
     seconds: Seconds = 20.0,
     into: Into = None,
 ) -> None:
-    """The worker on PostgreSQL beside 0, 1, 5 and 10 million redemptions, and what it holds in memory."""
-    grown = Growth(redemptions or REDEMPTIONS, pending or PENDING, backlog, minutes, rate)
-    asyncio.run(run_growth(_file(into), grown, rounds, seconds))
+    """What the worker on PostgreSQL holds in memory: beside a million effects that wait, and over time."""
+    asyncio.run(run_memory(_file(into), Held(backlog, minutes, rate), seconds))
 
 
 @app.command()

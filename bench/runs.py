@@ -129,34 +129,40 @@ async def run_latency(file: ResultsFile, seconds: float) -> None:
                 await _tabled(file, name, LATENCY, (store, share), row)
 
 
-class Growth(NamedTuple):
-    """How far a store is to grow; what is 0 or empty is not played."""
+async def run_growth(
+    file: ResultsFile, redemptions: Sequence[int], pending: Sequence[int], rounds: int, seconds: float
+) -> None:
+    """`pending`: effects beside which others are claimed."""
+    limits = Limits(seconds)
+    with services() as served:
+        await preload(served.kafka, FRESH)
+        for stored in redemptions:
+            row = growth_at(stored, served, rounds, limits, _empty_ratio(file))
+            await _tabled(file, f"growth, {stored:,} redemptions", THROUGHPUT, (STORE, stored), row)
+        for waiting in pending:
+            row = claims_at(waiting, served)
+            await _tabled(file, f"claims, {waiting:,} pending", CLAIMING, (STORE, waiting), row)
 
-    redemptions: Sequence[int]
-    pending: Sequence[int]
-    """Beside which others are claimed."""
+
+class Held(NamedTuple):
+    """Beside what memory is watched; what is 0 is not played."""
+
     backlog: int
+    """Effects that wait."""
     minutes: float
     """Of a steady play, at this rate:"""
     rate: int
 
 
-async def run_growth(file: ResultsFile, growth: Growth, rounds: int, seconds: float) -> None:
-    limits = Limits(seconds)
+async def run_memory(file: ResultsFile, held: Held, seconds: float) -> None:
     with services() as served:
         await preload(served.kafka, FRESH)
-        for stored in growth.redemptions:
-            row = growth_at(stored, served, rounds, limits, _empty_ratio(file))
-            await _tabled(file, f"growth, {stored:,} redemptions", THROUGHPUT, (STORE, stored), row)
-        for waiting in growth.pending:
-            row = claims_at(waiting, served)
-            await _tabled(file, f"claims, {waiting:,} pending", CLAIMING, (STORE, waiting), row)
-        if growth.backlog:
-            name, row = f"memory, {growth.backlog:,} pending", backlog_of(growth.backlog, served, seconds)
-            await _tabled(file, name, BACKLOG, (STORE, growth.backlog), row)
-        if minutes := growth.minutes:
-            row = steady(minutes, growth.rate, served)
-            await _tabled(file, f"memory, {minutes:g} minutes", STEADY, (STORE, minutes, growth.rate), row)
+        if held.backlog:
+            name, row = f"memory, {held.backlog:,} pending", backlog_of(held.backlog, served, seconds)
+            await _tabled(file, name, BACKLOG, (STORE, held.backlog), row)
+        if minutes := held.minutes:
+            row = steady(minutes, held.rate, served)
+            await _tabled(file, f"memory, {minutes:g} minutes", STEADY, (STORE, minutes, held.rate), row)
 
 
 def _empty_ratio(file: ResultsFile) -> float | None:

@@ -107,7 +107,7 @@ async def test_a_size_that_is_there_is_not_played_again_and_the_empty_store_is_r
     for fake in (services, preload, growth_at):
         monkeypatch.setattr(runs, fake.__name__, fake)
     for _ in range(2):
-        await runs.run_growth(ResultsFile(tmp_path / "now.json"), runs.Growth((0, 5), (), 0, 0, 1), 1, 1.0)
+        await runs.run_growth(ResultsFile(tmp_path / "now.json"), (0, 5), (), 1, 1.0)
     assert played == [(0, None), (5, 0.06), (5, 0.06)]
     results = ResultsFile(tmp_path / "now.json").results
     assert [row.values["redemptions"] for row in results.tabled] == [0, 5]
