@@ -8,8 +8,8 @@ from typing import NamedTuple
 from consumer.item import Item, payload_of
 from events.event import RedemptionEvent
 from events.runtime import Runtime
-from handlers.ahead import Ahead
 from handlers.protocol import EffectHandler, TransactionalHandler
+from storage.ahead import Ahead
 from storage.bundles import RecordKey, bundles_of, pack
 from storage.effects import Mark
 from storage.names import Names

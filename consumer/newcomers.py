@@ -102,8 +102,10 @@ class Newcomers:
                 self._take(transaction, self._leased[mark][1], owned[mark])
         if self._lost is not None:
             ours = {mark: leased for mark, leased in self._lost._leased.items() if mark in others}
-            for mark in await still_leased(transaction, ours.values()):
-                self._take(transaction, ours[mark][1], others[mark])
+            still = await still_leased(transaction, ours.values())
+            for mark, (_, lease) in ours.items():  # in the order of the items
+                if mark in still:
+                    self._take(transaction, lease, others[mark])
 
     def _take(self, transaction: Transaction, lease: Lease, item: Item) -> None:
         handler = transaction.names.word(lease.mark.handler)

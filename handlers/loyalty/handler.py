@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from events.event import Kind, RedemptionEvent
-from handlers.ahead import Ahead
 from handlers.loyalty.fact_store import Learned, learn
 from handlers.loyalty.facts import Key
 from handlers.loyalty.oddities import oddities
@@ -12,6 +11,7 @@ from handlers.loyalty.plan import Plan, plan_of
 from handlers.loyalty.policy import STANDARD, Policy
 from handlers.loyalty.settlement import Settled, settle_orders
 from handlers.protocol import Skipped, Verdicts
+from storage.ahead import Ahead
 from storage.database import Note, Oddity, Transaction
 from storage.names import Names
 
