@@ -51,6 +51,11 @@ def failure_of(error: BaseException) -> Failure | None:
     for cause in causes:
         if isinstance(cause, sqlite3.Error):
             return _sqlite_failure(cause)
+        if isinstance(cause, asyncpg.InvalidCachedStatementError):
+            # Its SQLSTATE is that of something else. The driver has forgotten the statement by now.
+            return DatabaseUnavailable(
+                "database_changed", "a table has changed since its statement was prepared"
+            )
         state = getattr(cause, "sqlstate", None)
         if isinstance(state, str):
             return _postgresql_failure(state, str(cause))

@@ -117,3 +117,22 @@ async def test_a_connection_that_dies_within_a_savepoint_is_an_outage(postgres: 
     async with postgres.transaction() as transaction:
         await transaction.run(INSERT, id="r_1")
     assert await scalar(postgres, "SELECT count(*) FROM sales") == 1
+
+
+async def test_a_statement_prepared_for_a_table_that_has_changed_is_worth_another_try(
+    postgres: Database,
+) -> None:
+    question = "SELECT points FROM changing"
+    async with postgres.transaction() as transaction:
+        await transaction.run("DROP TABLE IF EXISTS changing")
+        await transaction.run("CREATE TABLE changing (points integer)")
+        await transaction.run("INSERT INTO changing VALUES (1)")
+        assert await transaction.run(question) == [(1,)]
+    async with postgres.transaction() as transaction:
+        await transaction.run("ALTER TABLE changing ALTER COLUMN points TYPE text USING points::text")
+    with pytest.raises(DatabaseUnavailable):
+        async with postgres.transaction() as transaction:
+            await transaction.run(question)
+    async with postgres.transaction() as transaction:
+        assert await transaction.run(question) == [("1",)]
+        await transaction.run("DROP TABLE changing")
