@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from broker.protocols import History, Record
 from consumer.batch_room import BatchRoom
-from consumer.intake import Fetched
+from consumer.fetched import Fetched
 from consumer.item import ForOthers, Item, read_item
 from consumer.settler import Follows, Settler, Stored, nothing_follows, something_follows
 from consumer.waiting import GivenUp, Patience

@@ -1,26 +1,18 @@
-"""Places the held partitions, fetches from them, and decodes the next batch while this one is settled."""
+"""Fetches and decodes the next batch while this one is settled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Self
-
-import structlog
 
 from broker.protocols import Consumer, Record
 from consumer.batch_room import BatchRoom
-from consumer.committer import OffsetCommitter
 from consumer.drift import DriftWatch
+from consumer.fetched import Fetched, next_offsets_of
 from consumer.item import Item
-from consumer.placement import start_of
 from consumer.places import Places
-from consumer.progress import Progress
+from consumer.placing import Placing
 from consumer.standstill import Standstill
 from consumer.waiting import GivenUp, Patience, set_within
 from events.failures import Failure, Misconfigured, Unavailable
-from storage.database import Database
-from storage.positions import positions, store_positions, went_back
-
-log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 0.5
 AT_A_STRETCH = 50
@@ -35,74 +27,36 @@ STANDING_SECONDS = 0.5
 Prepare = Callable[[Sequence[Item]], Awaitable[None]]
 
 
-class IntakeConfig(NamedTuple):
-    group: str
-    topic: str
-    max_records: int
-
-
-class Fetched(NamedTuple):
-    """A decoded batch, and the assignment and the places it belongs to."""
-
-    epoch: int
-    life: int
-    items: Sequence[Item]
-    next_offsets: dict[int, int]
-
-    def before(self, index: int) -> Self:
-        """Its first `index` records alone."""
-        return self._of(self.items[:index])
-
-    def after(self, index: int) -> Self:
-        """All but its first `index` records."""
-        return self._of(self.items[index:])
-
-    def followed_by(self, other: Self) -> Self:
-        """Both as one batch."""
-        return self._of([*self.items, *other.items])
-
-    def _of(self, items: Sequence[Item]) -> Self:
-        return self._replace(items=items, next_offsets=_next_offsets(items))
-
-
 class Intake:
-    """Owns the one batch that waits to be settled, and the partitions that cannot be placed."""
+    """Owns the one batch that waits to be settled."""
 
     def __init__(
         self,
         consumer: Consumer,
-        database: Database,
-        config: IntakeConfig,
+        group: str,
+        max_records: int,
         places: Places,
-        committer: OffsetCommitter,
+        placing: Placing,
         drift: DriftWatch,
         standstill: Standstill,
-        progress: Progress,
         patience: Patience,
         prepare: Prepare,
     ) -> None:
         """`prepare`: computes ahead what it can of a batch to come."""
         self._consumer = consumer
-        self._database = database
-        self._config = config
+        self._group = group
         self._places = places
-        self._committer = committer
+        self._placing = placing
         self._drift = drift
         self._standstill = standstill
-        self._progress = progress
         self._patience = patience
         self._prepare = prepare
-        self._room = BatchRoom(config.max_records)
+        self._room = BatchRoom(max_records)
         self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue(maxsize=1)
         self._wanted = asyncio.Event()
         """Another batch, now that the database works on the last one."""
         self._fetching = asyncio.Lock()
         """Held while records are taken from the log, and until their batch waits."""
-        self._halted: set[int] = set()
-        """Held partitions that could not be placed."""
-        self._look_again = False
-        self.placed = asyncio.Event()
-        """Partitions have come or gone."""
 
     @property
     def idle(self) -> bool:
@@ -153,13 +107,9 @@ class Intake:
         only keep us from giving the database its work."""
         self._wanted.set()
 
-    def look_again(self) -> None:
-        """Try to place what could not be: an operator may have mended it."""
-        self._look_again = True
-
     async def _fetch(self) -> Fetched | None:
         """None: whatever was fetched could not be stored, as a handler stands still."""
-        await self._place()
+        await self._placing.place()
         if self._standstill.intake:
             return None
         life = self._places.life
@@ -178,7 +128,7 @@ class Intake:
             if items or isinstance(error, Misconfigured):
                 self._places.lose()
             raise
-        next_offsets = _next_offsets(items)
+        next_offsets = next_offsets_of(items)
         self._places.note_fetched(epoch, life, next_offsets)
         return Fetched(epoch, life, items, next_offsets)
 
@@ -188,7 +138,7 @@ class Intake:
         epoch, records = await unbroken_fetch(self._consumer, most, timeout)
         self._room.took(records)
         for begin in range(0, len(records), AT_A_STRETCH):
-            items += self._drift.read(records[begin : begin + AT_A_STRETCH], self._config.group)
+            items += self._drift.read(records[begin : begin + AT_A_STRETCH], self._group)
             await asyncio.sleep(0)
         return epoch, len(records) == most and self._room.next > 0
 
@@ -213,98 +163,13 @@ class Intake:
                 return fetched
         if not more:
             return fetched
-        added = Fetched(epoch, fetched.life, more, _next_offsets(more))
+        added = Fetched(epoch, fetched.life, more, next_offsets_of(more))
         self._places.note_fetched(epoch, fetched.life, added.next_offsets)
         return fetched.followed_by(added)
-
-    async def _place(self) -> None:
-        """Give every newly held partition its place."""
-        epoch, held, joined = self._consumer.assignment()
-        if epoch != self._places.epoch:
-            log.info("assigned", epoch=epoch, partitions=sorted(held))
-            self._let_go(held)
-            self._places.begin(epoch)
-            self._look_again = True
-        out = self._halted
-        if self._look_again:
-            await self._notice_older_database()
-            self._look_again, out = False, set()
-        if new := sorted(held - self._places.fetched.keys() - out):
-            await self._place_new(epoch, new)
-        # Only now, as reading the positions has shown that the database is there.
-        self._progress.joined = joined
-
-    async def _notice_older_database(self) -> None:
-        """A restored one must not wait for traffic to catch up."""
-        seen = dict(self._places.stored)  # before the snapshot, which must not be older than what we compare
-        async with self._database.snapshot() as snapshot:
-            older = await went_back(snapshot, self._config.group, self._config.topic, seen)
-        if older:
-            log.warning("database_went_back", positions=seen)
-            self._places.lose()
-
-    def _let_go(self, held: frozenset[int]) -> None:
-        for partition in self._halted - held:
-            self._progress.forget(name_of(partition))
-        self._halted &= held
-        self.placed.set()
-
-    async def _place_new(self, epoch: int, new: list[int]) -> None:
-        committed = await self._consumer.committed(new)
-        bounds = await self._consumer.bounds(new)
-        async with self._database.snapshot() as snapshot:
-            stored = await positions(snapshot, self._config.group, self._config.topic)
-        if self._consumer.assignment().epoch != epoch:
-            return
-        starts = {}
-        for partition in new:
-            try:
-                starts[partition] = start_of(
-                    stored.get(partition), committed.get(partition), bounds[partition]
-                )
-            except Misconfigured as lost:
-                # It stays out, loudly, and the others go on.
-                self._halted.add(partition)
-                self._progress.trouble(name_of(partition), str(lost))
-        await self._begin(
-            {partition: start for partition, start in starts.items() if partition not in stored}
-        )
-        if self._consumer.assignment().epoch != epoch:
-            return
-        forgotten = {}
-        for partition, start in starts.items():
-            if committed.get(partition) is None and start == stored.get(partition):
-                forgotten[partition] = start
-            self._consumer.seek(partition, start)
-            self._places.place(partition, start, stored.get(partition, start))
-            self._halted.discard(partition)
-            self._progress.clear(name_of(partition))
-            self.placed.set()
-        # The group was killed before its first commit, or the log let its offsets expire: without these
-        # it would seem to lag by all that the partition holds until something new comes.
-        self._committer.note(epoch, forgotten)
-
-    async def _begin(self, starts: dict[int, int]) -> None:
-        """Store where partitions begin that this group has not read before: if retention deletes what comes
-        next before anybody has read it, the gap must show."""
-        if not starts:
-            return
-        if late := {partition: start for partition, start in starts.items() if start}:
-            log.info("partitions_begin_late", first_offsets=late)
-        async with self._database.transaction() as transaction:
-            await store_positions(transaction, self._config.group, self._config.topic, starts)
-
-
-def _next_offsets(items: Sequence[Item]) -> dict[int, int]:
-    return {item.record.partition: item.record.next_offset for item in items}
 
 
 def _is_small(items: Sequence[Item]) -> bool:
     return len(items) < SMALL
-
-
-def name_of(partition: int) -> str:
-    return f"partition {partition}"
 
 
 async def unbroken_fetch(

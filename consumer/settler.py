@@ -8,8 +8,8 @@ from typing import NamedTuple
 from consumer.asking import Asking
 from consumer.batch import Batch
 from consumer.drift import DriftWatch
+from consumer.fetched import Fetched
 from consumer.guard import Crossed, Guard, GuardLimits, Trial
-from consumer.intake import Fetched
 from consumer.letters import sentence_of
 from consumer.newcomers import Newcomers
 from consumer.outline import Outlines

@@ -1,9 +1,10 @@
 """Looks at the log's ends now and then: for the lag, and whether what is there arrives."""
 
 from broker.protocols import Consumer
-from consumer.intake import Intake, name_of
+from consumer.intake import Intake
 from consumer.metrics import WorkerMetrics
 from consumer.places import Places
+from consumer.placing import Placing, name_of
 from consumer.progress import Progress
 from consumer.waiting import Patience, set_within
 
@@ -17,6 +18,7 @@ class Watch:
         self,
         consumer: Consumer,
         intake: Intake,
+        placing: Placing,
         places: Places,
         progress: Progress,
         patience: Patience,
@@ -24,6 +26,7 @@ class Watch:
     ) -> None:
         self._consumer = consumer
         self._intake = intake
+        self._placing = placing
         self._places = places
         self._progress = progress
         self._patience = patience
@@ -34,11 +37,11 @@ class Watch:
     async def run(self) -> None:
         """Look at once whenever partitions come or go, else now and then; until cancelled."""
         while True:
-            self._intake.placed.clear()
+            self._placing.placed.clear()
             await self._patience.outlast("log", self._look)
-            await set_within(self._intake.placed, WATCH_SECONDS)
-            if not self._intake.placed.is_set():
-                self._intake.look_again()
+            await set_within(self._placing.placed, WATCH_SECONDS)
+            if not self._placing.placed.is_set():
+                self._placing.look_again()
 
     async def _look(self) -> None:
         ends = await self._ends()

@@ -13,11 +13,13 @@ from consumer.committer import OffsetCommitter
 from consumer.delivery import Delivery
 from consumer.dependencies import Dependencies
 from consumer.drift import DriftWatch
+from consumer.fetched import Fetched
 from consumer.guard import GUARDED, GuardLimits
-from consumer.intake import Fetched, Intake, IntakeConfig
+from consumer.intake import Intake
 from consumer.metrics import WorkerMetrics
 from consumer.newcomers import Newcomers
 from consumer.places import Places
+from consumer.placing import Placing
 from consumer.preparing import prepare
 from consumer.progress import Progress
 from consumer.reporter import Reporter
@@ -70,20 +72,21 @@ class Worker:
         self._config = config
         self._places = Places()
         self._patience = patience = Patience(progress, runtime)
-        intake = IntakeConfig(config.group, config.topic, config.max_records)
         self._committer = OffsetCommitter(consumer, patience)
         self._standstill = Standstill(database, handlers, progress, runtime, metrics)
         drift = DriftWatch(metrics, runtime)
         asking = Asking(handlers.effect, runtime)
+        placing = Placing(
+            consumer, database, config.group, config.topic, self._places, self._committer, progress
+        )
         self._intake = Intake(
             consumer,
-            database,
-            intake,
+            config.group,
+            config.max_records,
             self._places,
-            self._committer,
+            placing,
             drift,
             self._standstill,
-            progress,
             patience,
             partial(prepare, handlers, asking),
         )
@@ -99,7 +102,7 @@ class Worker:
             at_work=self._intake.go_on,
             asking=asking,
         )
-        self._watch = Watch(consumer, self._intake, self._places, progress, patience, metrics)
+        self._watch = Watch(consumer, self._intake, placing, self._places, progress, patience, metrics)
         self._reporter = Reporter(handlers, metrics, runtime)
         self._runtime = runtime
         self._dependencies = Dependencies()

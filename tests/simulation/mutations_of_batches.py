@@ -78,7 +78,7 @@ def the_position_is_not_read_at_assignment() -> Iterator[None]:
     def start_of(stored: int | None, committed: int | None, bounds: Any) -> int:
         return bounds.start if committed is None else committed
 
-    with patch("consumer.intake.start_of", start_of):
+    with patch("consumer.placing.start_of", start_of):
         yield
 
 
@@ -87,7 +87,7 @@ def an_older_database_is_not_noticed() -> Iterator[None]:
     async def went_back(*_: Any) -> bool:
         return False
 
-    with patch("consumer.worker.went_back", went_back), patch("consumer.intake.went_back", went_back):
+    with patch("consumer.worker.went_back", went_back), patch("consumer.placing.went_back", went_back):
         yield
 
 
