@@ -167,8 +167,10 @@ async def test_a_batch_fetched_before_a_rebalance_is_not_begun_after_it(
 
 
 async def test_a_batch_stuck_in_an_outage_is_left_to_the_next_owner(
-    database: Database, flaky: FlakyDatabase, log: ScriptedLog
+    database: Database, flaky: FlakyDatabase, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A fetch that ends just as r_2 comes would be followed by a look at the database.
+    monkeypatch.setattr("consumer.intake.FETCH_SECONDS", 1.0)
     bench = Bench(flaky, log, drain_seconds=0.05)
     await log.append(TOPIC, a_success("r_1"), partition=0)
     async with bench.running():
