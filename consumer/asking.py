@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
 
 class Asking:
-    """Owns what was worked out for the next batch, and perhaps for the one in hand."""
+    """Tells what a batch asks for, as it was worked out ahead if that still holds."""
 
     def __init__(self, handlers: Sequence[EffectHandler], runtime: Runtime | None = None) -> None:
         """`runtime`: packs ahead; None: nothing is ever worked out ahead."""

@@ -44,7 +44,7 @@ class DriftWatch:
         self._looks = 0
         """Left to this batch."""
         self._sure, self._refilled = float(ALWAYS), self._clock()
-        """Left whatever the decoder says, and when that was last so."""
+        """Close looks left that events get in any case, and when some were last added."""
         self._found: Sequence[Drift] = ()
 
     def begin(self) -> None:

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from storage.row import Row
 from storage.rows import Rows
 
+ABSENT = "absent"
+"""The savepoint around rows of which none may be there."""
+
 
 class Driver(Protocol):
     """A connection whose transaction is open. Raises Unavailable, Misconfigured or, where the data or the

@@ -23,7 +23,7 @@ class NamingFilter(NamedTuple):
 
     @property
     def key(self) -> str:
-        key: str = self.row._asdict()[PLACES[self.table][0]]
+        key: str = getattr(self.row, PLACES[self.table][0])
         return key
 
 
@@ -39,7 +39,7 @@ async def filters_naming(snapshot: Transaction, customer: Customer) -> AsyncIter
                 upto=upto,
             )
             for row in rows:
-                asked = msgspec.json.decode(row._asdict()[column])
+                asked = msgspec.json.decode(getattr(row, column))
                 if asked.get("customer_id") == id and asked.get("tenant") in {None, tenant}:
                     yield NamingFilter(table, row, asked)
 

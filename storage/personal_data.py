@@ -49,7 +49,7 @@ async def personal_data(snapshot: Transaction, customer: Customer) -> AsyncItera
         yield "audit", row._asdict()
     async for each in filters_naming(snapshot, customer):
         names = ("created_at" if each.table == "jobs" else "at", "who", "reason")
-        yield each.table, {"filter": each.filter} | {name: each.row._asdict()[name] for name in names}
+        yield each.table, {"filter": each.filter} | {name: getattr(each.row, name) for name in names}
 
 
 async def _ledger(

@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import asyncpg
 from sqlalchemy.exc import IntegrityError
 
+from storage.driver import ABSENT
 from storage.errors import fault_of
 from storage.row import Row, row_maker
 from storage.rows import PARAMETER, Rows
-
-ABSENT = "absent"
-"""Name of a savepoint."""
 
 
 class PostgresqlDriver:

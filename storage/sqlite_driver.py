@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from storage.driver import ABSENT
 from storage.errors import fault_of
 from storage.row import Row, row_maker
 from storage.rows import Rows
@@ -41,14 +42,14 @@ class SqliteDriver:
 
     async def insert_all_or_none(self, table: str, rows: Rows) -> None:
         trip = [
-            ("SAVEPOINT absent", ()),
+            (f"SAVEPOINT {ABSENT}", ()),
             *rows.pieces(_insert_or_fail(table, rows), {}),
-            ("RELEASE absent", ()),
+            (f"RELEASE {ABSENT}", ()),
         ]
         try:
             await self._ask(IN_ONE_TRIP, trip)
         except IntegrityError:
-            await self._ask(IN_ONE_TRIP, [("ROLLBACK TO absent", ()), ("RELEASE absent", ())])
+            await self._ask(IN_ONE_TRIP, [(f"ROLLBACK TO {ABSENT}", ()), (f"RELEASE {ABSENT}", ())])
             raise
 
     async def _ask(self, sql: str, parameters: Any) -> list[Row]:
